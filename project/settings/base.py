@@ -1,0 +1,117 @@
+"""Settings of a development machine; `production` refuses every default that is only good here."""
+
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+
+from project import embedded
+from project.settings import environment
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+embedded.ensure_services(BASE_DIR)  # Sets DATABASE_URL and REDIS_URL when nobody else did.
+
+from project.settings.celery import *  # noqa: E402, F403 - it reads the URLs that were just set
+from project.settings.logging import *  # noqa: E402, F403 - the same
+from project.settings.payments import *  # noqa: E402, F403 - the same
+
+DEBUG = environment.flag("DJANGO_DEBUG", default=False)
+SECRET_KEY = environment.text("DJANGO_SECRET_KEY", "development-only-secret-key-that-production-refuses-to-start-with")
+ALLOWED_HOSTS = environment.names("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "django_celery_results",
+    "django_structlog",
+    "pgtrigger",
+    "payments.apps.PaymentsConfig",
+    "beat_schedules",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "payments.api.middleware.BodyLimitMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+
+def _database(url: str) -> dict[str, Any]:
+    parts = dict(conninfo_to_dict(url))
+    options: dict[str, Any] = {}
+    pool_connections = environment.integer("DATABASE_POOL_CONNECTIONS", 20)
+    if pool_connections:
+        # Threads share few connections: a worker holds none during a gateway call. Prefork sets 0, since its pool
+        # would be torn down at every task.
+        options["pool"] = {"min_size": 0, "max_size": pool_connections, "timeout": 10}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname", ""),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "OPTIONS": {**parts, **options},
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+DATABASES = {"default": _database(environment.required_text("DATABASE_URL", "PostgreSQL is the only database"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = environment.text("REDIS_URL", "")
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024  # The largest order has 100 lines, some 10 KB.
+
+LOGIN_URL = "admin:login"
+
+# One algorithm, never read from the token's own header.
+JWT_ALGORITHM = "HS256"
+JWT_SIGNING_KEY = environment.text("JWT_SIGNING_KEY", SECRET_KEY)
+JWT_ISSUER = environment.text("JWT_ISSUER", "paywindow")
+JWT_AUDIENCE = environment.text("JWT_AUDIENCE", "paywindow-api")
+
+DJANGO_STRUCTLOG_CELERY_ENABLED = False  # The correlation id travels in the row, not in message headers.
+
+SILENCED_SYSTEM_CHECKS: list[str] = []

@@ -1,0 +1,53 @@
+"""Celery: the broker carries "look at attempt X" and nothing else, so every loss here costs seconds, never money."""
+
+from project.settings import environment
+
+CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", environment.text("REDIS_URL", ""))
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_IS_REDIS = CELERY_BROKER_URL.startswith(("redis", "rediss", "unix"))
+
+CELERY_TASK_SERIALIZER = "json"
+CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+
+# A worker that dies hands its job back; claiming twice is safe, so at-least-once is what we want.
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+
+# A result row costs 4 ms: only tasks that operators read opt in with ignore_result=False.
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_BACKEND = "django-db"
+CELERY_RESULT_EXTENDED = True
+CELERY_RESULT_EXPIRES = 7 * 24 * 3600
+
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}  # The row is the outbox; the rescue task publishes again.
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
+    {
+        "visibility_timeout": 300,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+    }
+    if CELERY_BROKER_IS_REDIS
+    else {"confirm_publish": True}
+)
+
+CELERY_TASK_DEFAULT_QUEUE = "upkeep"
+CELERY_TASK_ROUTES = {
+    "payments.charge": {"queue": "charge"},
+    "payments.sweep_expired": {"queue": "expiry"},
+    "payments.publish_owed": {"queue": "upkeep"},
+}
+CELERY_IMPORTS = ("workers.charging", "workers.expiry", "workers.upkeep")
+
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # Our structlog configuration stays.
+CELERY_WORKER_SEND_TASK_EVENTS = True  # Flower.
+CELERY_TASK_SEND_SENT_EVENT = True
+
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SYNC_EVERY = 1
+CELERY_BEAT_CRON_STARTING_DEADLINE = 3600
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True

@@ -1,0 +1,25 @@
+"""What production adds: no default secret, HTTPS only, and hosts named by the operator."""
+
+from project.settings import environment
+from project.settings.base import *  # noqa: F403 - settings are inherited whole
+
+DEBUG = False
+SECRET_KEY = environment.required_text("DJANGO_SECRET_KEY", "sessions and CSRF tokens are signed with it")
+JWT_SIGNING_KEY = environment.required_text("JWT_SIGNING_KEY", "API tokens are signed with it")
+ALLOWED_HOSTS = environment.names("DJANGO_ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = environment.names("DJANGO_CSRF_TRUSTED_ORIGINS")
+
+SECURE_SSL_REDIRECT = environment.flag("DJANGO_SECURE_SSL_REDIRECT", default=True)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True
+
+PAYMENT_DEMO_SHOP = False
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
