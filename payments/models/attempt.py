@@ -1,0 +1,147 @@
+"""A payment attempt: one chance to pay one order, inside one window, under one key at the gateway."""
+
+from datetime import datetime
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from payments.domain import states
+from payments.domain.ids import Prefix, new_id, public_id
+from payments.domain.money import MAX_AMOUNT_MINOR
+from payments.domain.states import AttemptState
+from payments.domain.window import MAX_WINDOW, MIN_WINDOW, is_over
+from payments.models.order import Order
+
+_TERMINAL = sorted(states.TERMINAL)
+_NEEDS_NO_CLOCK = sorted({*states.TERMINAL, AttemptState.NEEDS_REVIEW})
+
+
+class PaymentAttempt(models.Model):
+    """The row that every decision is taken on, always under the lock of its order."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="attempts", db_index=False)
+    customer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False)
+    number = models.PositiveSmallIntegerField(help_text="1 for the first attempt of its order.")
+    method = models.CharField(max_length=32)
+    gateway = models.CharField(max_length=32)
+    amount_minor = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+
+    state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in AttemptState])
+    version = models.PositiveIntegerField(help_text="The number of its latest history entry.")
+    opened_at = models.DateTimeField(help_text="Database time.")
+    expires_at = models.DateTimeField(help_text="Nothing is charged from here on. Set once.")
+    closed_at = models.DateTimeField(null=True, blank=True, help_text="Database time of the terminal transition.")
+    due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="When somebody must look again: deadline, redispatch, lease or resolution.",
+    )
+
+    payment_token = models.CharField(max_length=255, blank=True, help_text="The gateway's token; never card data.")
+    fence = models.PositiveIntegerField(default=0, help_text="Counts claims; an older claim changes nothing.")
+    gateway_key = models.CharField(max_length=64, blank=True, help_text="One per attempt, the same at every call.")
+    gateway_reference = models.CharField(max_length=255, blank=True, help_text="The gateway's id of the charge.")
+    redirect_url = models.CharField(max_length=2048, blank=True, help_text="The gateway's hosted page, if any.")
+    failure_code = models.CharField(max_length=64, blank=True)
+    correlation_id = models.CharField(max_length=64, blank=True, help_text="The web request that submitted it.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="attempt_state_known", condition=Q(state__in=[s.value for s in AttemptState])),
+            models.CheckConstraint(
+                name="attempt_window_5_minutes_to_24_hours",
+                condition=Q(expires_at__gte=F("opened_at") + MIN_WINDOW, expires_at__lte=F("opened_at") + MAX_WINDOW),
+            ),
+            models.CheckConstraint(
+                name="attempt_number_within_limit",
+                condition=Q(number__gte=1, number__lte=states.MAX_ATTEMPTS_PER_ORDER),
+            ),
+            models.CheckConstraint(
+                name="attempt_amount_positive",
+                condition=Q(amount_minor__gt=0, amount_minor__lte=MAX_AMOUNT_MINOR),
+            ),
+            models.CheckConstraint(
+                name="attempt_closed_when_terminal",
+                condition=Q(state__in=_TERMINAL, closed_at__isnull=False)
+                | (~Q(state__in=_TERMINAL) & Q(closed_at__isnull=True)),
+            ),
+            # Nothing non-terminal without a next action.
+            models.CheckConstraint(
+                name="attempt_due_unless_at_rest",
+                condition=Q(state__in=_NEEDS_NO_CLOCK, due_at__isnull=True)
+                | (~Q(state__in=_NEEDS_NO_CLOCK) & Q(due_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="attempt_failed_with_code",
+                condition=(Q(state="failed") & ~Q(failure_code="")) | (~Q(state="failed") & Q(failure_code="")),
+            ),
+            models.CheckConstraint(
+                name="attempt_claimed_with_fence_and_key",
+                condition=Q(state__in=["open", "queued", "expired", "cancelled"])
+                | (Q(fence__gte=1) & ~Q(gateway_key="")),
+            ),
+            models.UniqueConstraint(name="attempt_number_once", fields=["order", "number"]),
+            # The heart of "never twice": a second live attempt cannot exist, whatever the code believes.
+            models.UniqueConstraint(
+                name="attempt_one_live_per_order",
+                fields=["order"],
+                condition=Q(state__in=sorted(states.SLOT_HOLDING)),
+            ),
+            models.UniqueConstraint(
+                name="attempt_one_success_per_order", fields=["order"], condition=Q(state="succeeded")
+            ),
+            # A customer's second charge waits for the first.
+            models.UniqueConstraint(
+                name="attempt_one_charging_per_customer", fields=["customer"], condition=Q(state="charging")
+            ),
+        ]
+        indexes = [
+            # What the sweep asks for, oldest first; it stays as small as the number of live attempts.
+            models.Index(
+                name="attempt_due_for_expiry",
+                fields=["expires_at"],
+                condition=Q(state__in=sorted(states.SWEEPABLE)),
+            ),
+            # What the rescue task asks for.
+            models.Index(name="attempt_due_for_dispatch", fields=["due_at"], condition=Q(state="queued")),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="attempt_transitions",
+                field="state",
+                transitions=states.edges(),
+                condition=pgtrigger.AnyChange("state"),
+            ),
+            # A deadline that could be moved would be no deadline (W6).
+            pgtrigger.ReadOnly(
+                name="attempt_facts",
+                fields=[
+                    "order",
+                    "customer",
+                    "number",
+                    "method",
+                    "gateway",
+                    "amount_minor",
+                    "currency",
+                    "opened_at",
+                    "expires_at",
+                ],
+            ),
+            pgtrigger.Protect(name="attempt_kept", operation=pgtrigger.Delete),
+        ]
+
+    @property
+    def public_id(self) -> str:
+        """The id that the API and the logs show, `pay_...`."""
+        return public_id(Prefix.PAYMENT, self.id)
+
+    def state_at(self, now: datetime) -> AttemptState:
+        """Give the state that a reader must see: past its deadline an attempt is expired, swept or not."""
+        state = AttemptState(self.state)
+        if state in states.SWEEPABLE and is_over(expires_at=self.expires_at, now=now):
+            return AttemptState.EXPIRED
+        return state
