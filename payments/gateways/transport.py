@@ -1,0 +1,138 @@
+"""HTTP to a gateway, with one total deadline on the monotonic clock and an honest answer about what was sent.
+
+httpx times each socket operation, so a server that drips a byte a second never times out. Here every operation gets
+what is left of the whole: a network backend under the connection pool shortens each timeout to the deadline of the
+call that it serves.
+"""
+
+import contextvars
+import ssl
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import certifi
+import httpcore
+
+_deadline: contextvars.ContextVar[float] = contextvars.ContextVar("gateway_call_deadline")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the gateway said, whole."""
+
+    status: int
+    headers: Mapping[str, str]  # Names in lower case.
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No connection was made, so provably nothing was sent."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The call ended after something may have been sent: by the deadline, or by a connection that broke."""
+
+    detail: str
+    by_deadline: bool
+
+
+CallResult = Answer | Refused | Broken
+
+
+def _within_deadline(timeout: float | None, error: type[Exception]) -> float:
+    left = _deadline.get() - time.monotonic()
+    if left <= 0:
+        raise error("the call's deadline has passed")
+    return left if timeout is None else min(timeout, left)
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _within_deadline(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _within_deadline(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        within = _within_deadline(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, within))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _DeadlineBackend(httpcore.NetworkBackend):
+    def __init__(self) -> None:
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        within = _within_deadline(timeout, httpcore.ConnectTimeout)
+        return _DeadlineStream(self._backend.connect_tcp(host, port, within, local_address, socket_options))
+
+
+class Transport:
+    """A pool of connections to one gateway, shared by the threads of a process."""
+
+    def __init__(
+        self, *, base_url: str, headers: Mapping[str, str], connect_seconds: float, connections: int = 1000
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = dict(headers)
+        self._connect_seconds = connect_seconds
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl.create_default_context(cafile=certifi.where()),
+            max_connections=connections,
+            max_keepalive_connections=100,
+            keepalive_expiry=5.0,  # Shorter than any gateway's own, so that a reused connection is a living one.
+            retries=0,
+            network_backend=_DeadlineBackend(),
+        )
+
+    def call(
+        self, method: str, path: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float
+    ) -> CallResult:
+        """Send one request, at most once, and read its whole answer in at most `deadline_seconds`."""
+        token = _deadline.set(time.monotonic() + deadline_seconds)
+        timeout = {"connect": self._connect_seconds, "pool": deadline_seconds}
+        try:
+            response = self._pool.request(
+                method,
+                self._base_url + path,
+                headers=[*self._headers.items(), *headers.items()],
+                content=body,
+                extensions={"timeout": timeout},
+            )
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
+            # Raised only before a connection existed: httpcore sends nothing until it has one.
+            return Refused(detail=f"{type(error).__name__}: {error}")
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
+            by_deadline = isinstance(error, httpcore.TimeoutException)
+            return Broken(detail=f"{type(error).__name__}: {error}", by_deadline=by_deadline)
+        finally:
+            _deadline.reset(token)
+        return Answer(
+            status=response.status,
+            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers},
+            body=response.content,
+        )

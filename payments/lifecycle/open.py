@@ -1,0 +1,181 @@
+"""Open: checkout hands over an order; its stock is held and attempt 1 gets its deadline, in one transaction."""
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from django.db import IntegrityError
+
+from payments import clocks, config, locks
+from payments.domain.errors import (
+    AmountMismatch,
+    DuplicateOrder,
+    OutOfStock,
+    UnknownItem,
+    UnsupportedCurrency,
+    UnsupportedMethod,
+)
+from payments.domain.money import Priced, total_minor
+from payments.domain.states import AttemptState, OrderStatus, PaymentStatus, ReservationState
+from payments.lifecycle.stock import reserve_stock
+from payments.models import HistoryEntry, Order, OrderLine, PaymentAttempt, Reservation, StockItem
+from payments.queries import AttemptView
+from payments.transactions import transaction
+
+log = structlog.get_logger(__name__)
+
+_ORDER_ID_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # Nothing that is read wrongly over the telephone.
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedLine:
+    """What a customer wants of one item."""
+
+    sku: str
+    quantity: int
+
+
+def open_order(
+    *,
+    customer_id: int,
+    lines: Sequence[RequestedLine],
+    expected_total_minor: int,
+    currency: str,
+    method: str,
+    order_id: str | None = None,
+) -> AttemptView:
+    """Store an order, hold its stock, and open its first attempt.
+
+    Prices come from our own items; `expected_total_minor` is what the customer saw. Without `order_id`, the shop's
+    number, one is made.
+
+    :raises UnsupportedMethod: for a method that is not offered.
+    :raises UnsupportedCurrency: for a currency that is not taken, or that an item is not sold in.
+    :raises UnknownItem: for a sku that does not exist.
+    :raises AmountMismatch: when the lines do not add up to the expected total.
+    :raises OutOfStock: when an item has too few left.
+    :raises DuplicateOrder: when the shop's number is taken.
+    """
+    payment_method = _method(method)
+    if currency not in config.currencies():
+        message = f"{currency} is not accepted; accepted are {', '.join(sorted(config.currencies()))}."
+        raise UnsupportedCurrency(message, currency=currency)
+    number = order_id or f"ORD-{''.join(secrets.choice(_ORDER_ID_ALPHABET) for _ in range(10))}"
+    try:
+        with transaction():
+            items = locks.lock_stock(skus={line.sku for line in lines})
+            _check_lines(lines=lines, items=items, currency=currency)
+            _check_total(lines=lines, items=items, expected_total_minor=expected_total_minor)
+            quantities = _check_stock(lines=lines, items=items)
+            # From here on time counts: every lock is held.
+            now = clocks.database_now()
+            order = Order.objects.create(
+                order_id=number,
+                customer_id=customer_id,
+                status=OrderStatus.UNDER_PAYING,
+                payment_status=PaymentStatus.PENDING,
+                currency=currency,
+                total_minor=expected_total_minor,
+                payment_expires_at=now + payment_method.window,
+                created_at=now,
+            )
+            reserve_stock(quantities=quantities)
+            _hold_lines(order=order, lines=lines, items=items)
+            attempt = _open_attempt(order=order, method=payment_method, now=now)
+    except IntegrityError as error:
+        if "payments_order_order_id" in str(error):
+            message = f"There is already an order {number}."
+            raise DuplicateOrder(message, order_id=number) from None
+        raise
+    log.info(
+        "order_opened",
+        order_id=number,
+        payment_id=attempt.public_id,
+        expires_at=attempt.expires_at.isoformat(),
+    )
+    return AttemptView(attempt=attempt, server_now=now)
+
+
+def _method(name: str) -> config.PaymentMethod:
+    methods = config.payment_methods()
+    if name not in methods:
+        message = f"{name!r} is not offered; offered are {', '.join(sorted(methods))}."
+        raise UnsupportedMethod(message, method=name)
+    return methods[name]
+
+
+def _check_lines(*, lines: Sequence[RequestedLine], items: Mapping[str, StockItem], currency: str) -> None:
+    for line in lines:
+        item = items.get(line.sku)
+        if item is None:
+            message = f"There is no item {line.sku!r}."
+            raise UnknownItem(message, sku=line.sku)
+        if item.currency != currency:
+            message = f"{line.sku!r} is sold in {item.currency}, not in {currency}."
+            raise UnsupportedCurrency(message, sku=line.sku, currency=currency)
+
+
+def _check_total(*, lines: Sequence[RequestedLine], items: Mapping[str, StockItem], expected_total_minor: int) -> None:
+    actual = total_minor(Priced(line.quantity, items[line.sku].unit_price_minor) for line in lines)
+    if actual != expected_total_minor:
+        message = f"The lines add up to {actual}, not to {expected_total_minor} (both in minor units)."
+        raise AmountMismatch(message, total_minor=actual, expected_total_minor=expected_total_minor)
+
+
+def _check_stock(*, lines: Sequence[RequestedLine], items: Mapping[str, StockItem]) -> dict[int, int]:
+    wanted: Counter[str] = Counter()
+    for line in lines:
+        wanted[line.sku] += line.quantity
+    for sku, quantity in wanted.items():
+        available = items[sku].available
+        if quantity > available:
+            message = f"{quantity} of {sku!r} were asked for; {available} are available."
+            raise OutOfStock(message, sku=sku, requested=quantity, available=available)
+    return {items[sku].id: quantity for sku, quantity in wanted.items()}
+
+
+def _hold_lines(*, order: Order, lines: Sequence[RequestedLine], items: Mapping[str, StockItem]) -> None:
+    rows = OrderLine.objects.bulk_create(
+        OrderLine(
+            order=order,
+            item=items[line.sku],
+            quantity=line.quantity,
+            unit_price_minor=items[line.sku].unit_price_minor,
+        )
+        for line in lines
+    )
+    Reservation.objects.bulk_create(
+        Reservation(line=row, order=order, item_id=row.item_id, quantity=row.quantity, state=ReservationState.ACTIVE)
+        for row in rows
+    )
+
+
+def _open_attempt(*, order: Order, method: config.PaymentMethod, now: datetime) -> PaymentAttempt:
+    expires_at = now + method.window
+    attempt = PaymentAttempt.objects.create(
+        order=order,
+        customer_id=order.customer_id,
+        number=1,
+        method=method.name,
+        gateway=method.gateway,
+        amount_minor=order.total_minor,
+        currency=order.currency,
+        state=AttemptState.OPEN,
+        version=1,
+        opened_at=now,
+        expires_at=expires_at,
+        due_at=expires_at,
+    )
+    HistoryEntry.objects.create(
+        attempt=attempt,
+        number=1,
+        to_state=AttemptState.OPEN,
+        at=now,
+        actor=f"customer:{order.customer_id}",
+        reason="opened",
+        evidence={"expires_at": expires_at.isoformat(), "window_minutes": method.window_minutes},
+    )
+    return attempt

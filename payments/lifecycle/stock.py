@@ -1,0 +1,49 @@
+"""What happens to stock: reserved when an order is opened, consumed when it is paid, released when it expires.
+
+Each is one statement over a set. The caller holds the order's lock and then the stock rows' (payments/locks.py).
+Releasing is part of the sweep's one statement, in expire.py.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection
+
+from payments.locks import lock_stock_of_orders
+from payments.transactions import require_transaction
+
+
+def reserve_stock(*, quantities: Mapping[int, int]) -> None:
+    """Add to what is reserved, by item id. The database refuses more than is on hand."""
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE payments_stockitem s SET reserved = s.reserved + wanted.quantity
+            FROM unnest(%s::bigint[], %s::int[]) AS wanted(item_id, quantity) WHERE s.id = wanted.item_id
+            """,
+            [list(quantities), list(quantities.values())],
+        )
+
+
+def consume_stock(*, order_id: UUID, now: datetime) -> None:
+    """Turn the active reservations of a paid order into sold stock, each exactly once."""
+    require_transaction()
+    lock_stock_of_orders(order_ids=[order_id])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH consumed AS (
+                UPDATE payments_reservation SET state = 'consumed', closed_at = %(now)s
+                WHERE order_id = %(order_id)s AND state = 'active' RETURNING item_id, quantity
+            ), summed AS (
+                SELECT item_id, sum(quantity) AS quantity FROM consumed GROUP BY item_id
+            )
+            UPDATE payments_stockitem s
+            SET on_hand = s.on_hand - summed.quantity, reserved = s.reserved - summed.quantity,
+                sold = s.sold + summed.quantity
+            FROM summed WHERE s.id = summed.item_id
+            """,
+            {"order_id": order_id, "now": now},
+        )
