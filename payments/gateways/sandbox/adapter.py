@@ -68,6 +68,10 @@ class SandboxGateway:
             case Answer() as answer:
                 return _read(answer)
 
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._transport.close()
+
 
 def _read(answer: Answer) -> Outcome:
     try:
