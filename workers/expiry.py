@@ -11,7 +11,7 @@ from payments import lifecycle
 
 
 @shared_task(name="payments.sweep_expired", bind=True, max_retries=0)
-def sweep_expired(self: Task[[], None], **_from_newer_senders: object) -> None:
+def sweep_expired(self: "Task[[], None]", **_from_newer_senders: object) -> None:
     """Expire what is due. Several at once share the work; none at all leaves it to the next.
 
     A run that ended something leaves a row among the task results; the thousands that found nothing do not.

@@ -37,3 +37,7 @@ class Gateway(Protocol):
     def charge(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
         """Charge, in at most `deadline_seconds` from now on the monotonic clock."""
         ...
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        ...

@@ -22,6 +22,8 @@ def _sandbox() -> Gateway:
 
 _FACTORIES: dict[str, Callable[[], Gateway]] = {"sandbox": _sandbox}
 
+_open: list[Gateway] = []
+
 
 def names() -> list[str]:
     """List the gateways that exist."""
@@ -34,4 +36,13 @@ def gateway(name: str) -> Gateway:
 
     :raises KeyError: for a gateway that does not exist.
     """
-    return _FACTORIES[name]()
+    made = _FACTORIES[name]()
+    _open.append(made)
+    return made
+
+
+def close_gateways() -> None:
+    """Close every connection; the next call opens new ones, with the settings of then."""
+    gateway.cache_clear()
+    while _open:
+        _open.pop().close()

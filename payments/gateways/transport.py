@@ -136,3 +136,7 @@ class Transport:
             headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers},
             body=response.content,
         )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()

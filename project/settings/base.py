@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "django_structlog",
     "pgtrigger",
     "payments.apps.PaymentsConfig",
+    "payments.web.apps.WebConfig",
     "beat_schedules",
 ]
 
@@ -100,7 +101,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # Straight from the apps; production collects and compresses them.
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024  # The largest order has 100 lines, some 10 KB.
 

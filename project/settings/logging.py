@@ -37,6 +37,10 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": environment.text("LOG_LEVEL", "INFO")},
     "loggers": {
         "httpx": {"level": "WARNING"},  # It logs URLs; the gateway call's own line says more and leaks less.
+        # A sweep a second, three lines each: the tasks' own lines say what they did.
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
         "django.server": {"level": "WARNING"},
     },
 }

@@ -46,7 +46,7 @@ PAYMENT_SWEEP_BATCHES_PER_RUN = 100
 PAYMENT_GATEWAYS: dict[str, dict[str, str]] = {
     "sandbox": {
         "url": environment.text("SANDBOX_URL", "http://127.0.0.1:8100"),
-        "api_key": environment.text("SANDBOX_API_KEY", "sandbox-key"),
+        "api_key": environment.text("SANDBOX_API_KEY", "sk_sandbox"),
     },
 }
 

@@ -19,6 +19,8 @@ CSRF_COOKIE_SECURE = True
 
 PAYMENT_DEMO_SHOP = False
 
+WHITENOISE_USE_FINDERS = False
+STATIC_ROOT = environment.text("DJANGO_STATIC_ROOT", str(BASE_DIR / "staticfiles"))  # noqa: F405 - from base
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
