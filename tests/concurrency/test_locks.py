@@ -1,0 +1,168 @@
+"""Many at once, on real connections: what the locks and the clock behind them are for."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+
+from payments import clocks, lifecycle
+from payments.domain.errors import OutOfStock, PaymentError
+from payments.lifecycle.claim import NotClaimed
+from payments.models import GatewayCall, HistoryEntry, Order, PaymentAttempt, Reservation, StockItem
+from tests import factories
+from tests.contract.sandbox_server import SandboxProcess, wait_until
+from tests.system import test_database_url
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+T = TypeVar("T")
+
+
+def at_once(acts: Sequence[Callable[[], T]]) -> list[T | Exception]:
+    """Run every act in a thread of its own, all released at the same instant; errors are results."""
+    barrier = threading.Barrier(len(acts))
+
+    def run(act: Callable[[], T]) -> T | Exception:
+        barrier.wait()
+        try:
+            return act()
+        except PaymentError as refusal:
+            return refusal
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(max_workers=len(acts)) as pool:
+        return list(pool.map(run, acts))
+
+
+@contextmanager
+def another_session() -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(test_database_url()) as session:
+        yield session
+
+
+def waiting_for_locks(session: psycopg.Connection[Any]) -> int:
+    row = session.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_lock_held_past_the_deadline_does_not_let_the_charge_through(
+    item: StockItem, sandbox: SandboxProcess
+) -> None:
+    """50 claims wait for their orders' locks while the windows close; not one reaches the gateway."""
+    attempts = []
+    for _ in range(50):
+        attempt = factories.submit(factories.place_order(customer=factories.make_user(), item=item))
+        factories.age_attempt(attempt.id, seconds_left=5)
+        attempts.append(attempt)
+    results: list[Any] = []
+    with another_session() as holder, another_session() as observer:
+        observer.autocommit = True
+        holder.execute("SELECT id FROM payments_order FOR UPDATE")
+        charges = threading.Thread(
+            target=lambda: results.extend(
+                at_once([lambda a=attempt: lifecycle.charge_attempt(attempt_id=a.id) for attempt in attempts])  # type: ignore[misc] # a binds the loop's value
+            )
+        )
+        charges.start()
+        wait_until(lambda: waiting_for_locks(observer) == 50, what="every claim waits for its lock")
+        deadlines = sorted(PaymentAttempt.objects.values_list("expires_at", flat=True))
+        assert clocks.database_now() < deadlines[0], "the claims must begin to wait inside their windows"
+        wait_until(lambda: clocks.database_now() > deadlines[-1], what="every window has closed")
+        holder.rollback()
+        charges.join()
+    assert results == [NotClaimed.EXPIRED] * 50
+    assert sandbox.ledger()["requests"] == []
+    assert GatewayCall.objects.count() == 0
+    assert set(PaymentAttempt.objects.values_list("state", flat=True)) == {"expired"}
+    assert factories.stock_of(item) == (100, 0, 0)
+
+
+def test_one_of_many_claims_wins(customer: User, item: StockItem, sandbox: SandboxProcess) -> None:
+    attempt = factories.submit(factories.place_order(customer=customer, item=item))
+    results = at_once([lambda: lifecycle.charge_attempt(attempt_id=attempt.id)] * 12)
+    assert sorted(map(str, results)) == ["not_queued"] * 11 + ["succeeded"]
+    assert sandbox.operations() == [("charge", 1250)]
+    assert GatewayCall.objects.count() == 1
+
+
+def test_one_of_many_submits_wins(customer: User, item: StockItem) -> None:
+    attempt = factories.place_order(customer=customer, item=item)
+    results = at_once(
+        [lambda: lifecycle.submit_attempt(attempt_id=attempt.id, customer_id=customer.id, payment_token="tok_visa")]
+        * 12
+    )
+    refusals = [result for result in results if isinstance(result, PaymentError)]
+    assert len(refusals) == 11
+    assert {refusal.code for refusal in refusals} == {"already_submitted"}
+    assert HistoryEntry.objects.filter(attempt=attempt).count() == 2
+
+
+def test_the_last_items_are_sold_exactly_once(customer: User) -> None:
+    rare, other = factories.make_item("RARE", on_hand=5), factories.make_item("OTHER", on_hand=100)
+
+    def take(*skus: str) -> Callable[[], Any]:
+        return lambda: lifecycle.open_order(
+            customer_id=customer.id,
+            lines=[lifecycle.RequestedLine(sku, 1) for sku in skus],
+            expected_total_minor=2500,
+            currency="USD",
+            method="card",
+        )
+
+    # Half of them name the items in the opposite order: a lock order that followed the request would deadlock.
+    results = at_once([take("RARE", "OTHER"), take("OTHER", "RARE")] * 8)
+    assert sum(isinstance(result, OutOfStock) for result in results) == 11
+    assert Order.objects.count() == Reservation.objects.filter(item=rare).count() == 5
+    assert factories.stock_of(rare) == (5, 5, 0)
+    assert factories.stock_of(other) == (100, 5, 0)
+
+
+def test_sweeps_claims_and_submits_around_the_deadline_end_each_attempt_once(
+    item: StockItem, sandbox: SandboxProcess
+) -> None:
+    attempts = [factories.place_order(customer=factories.make_user(), item=item) for _ in range(12)]
+    for index, attempt in enumerate(attempts):
+        if index % 3:
+            factories.submit(attempt)
+        factories.age_attempt(attempt.id, seconds_left=-1 if index % 2 else 60)
+    acts: list[Callable[[], Any]] = [lifecycle.sweep_expired for _ in range(4)]
+    for index, attempt in enumerate(attempts):
+        acts.append(
+            (lambda a=attempt: lifecycle.charge_attempt(attempt_id=a.id))  # type: ignore[misc] # a binds the loop's value
+            if index % 3
+            else (lambda a=attempt: factories.submit(a))  # type: ignore[misc] # a binds the loop's value
+        )
+    results = at_once(acts)
+    assert [
+        result for result in results if isinstance(result, Exception) and not isinstance(result, PaymentError)
+    ] == []
+    lifecycle.sweep_expired()
+    states = [PaymentAttempt.objects.get(id=attempt.id).state for attempt in attempts]
+    assert states == ["queued", "expired", "succeeded", "expired", "succeeded", "expired"] * 2
+    for attempt in attempts:
+        endings = HistoryEntry.objects.filter(attempt=attempt, to_state__in=["expired", "succeeded"]).count()
+        assert endings == (0 if attempt in {attempts[0], attempts[6]} else 1)
+    assert sandbox.operations() == [("charge", 1250)] * 4
+    assert factories.stock_of(item) == (96, 2, 4)
+
+
+def test_a_sweep_steps_over_a_locked_order_and_takes_it_the_next_time(customer: User, item: StockItem) -> None:
+    held, free = (factories.place_order(customer=customer, item=item) for _ in range(2))
+    for attempt in (held, free):
+        factories.age_attempt(attempt.id, seconds_left=-1)
+    with another_session() as holder:
+        holder.execute("SELECT id FROM payments_order WHERE id = %s FOR UPDATE", [held.order_id])
+        assert lifecycle.sweep_expired().expired_orders == 1
+        holder.rollback()
+    assert lifecycle.sweep_expired().expired_orders == 1
+    assert set(PaymentAttempt.objects.values_list("state", flat=True)) == {"expired"}

@@ -1,0 +1,101 @@
+"""Fixtures of every kind of test: real servers, real processes, nothing of ours replaced."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from pytest_django import DjangoDbBlocker, Settings
+
+from beat_schedules.write import write_schedule
+from payments.gateways import registry
+from payments.models import StockItem
+from tests import factories
+from tests.contract.sandbox_server import API_KEY, SandboxProcess
+from tests.system import System
+
+
+@pytest.fixture
+def customer(db: None) -> User:
+    return factories.make_user("customer")
+
+
+@pytest.fixture
+def other(db: None) -> User:
+    return factories.make_user("other")
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    return factories.make_user("staff", is_staff=True)
+
+
+@pytest.fixture
+def item(db: None) -> StockItem:
+    return factories.make_item("MUG-BLUE")
+
+
+@pytest.fixture(scope="session")
+def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
+    process = SandboxProcess(ledger=tmp_path_factory.mktemp("sandbox") / "ledger.sqlite")
+    with process:
+        yield process
+
+
+@pytest.fixture
+def sandbox(sandbox_process: SandboxProcess, settings: Settings) -> Iterator[SandboxProcess]:
+    """The sandbox gateway with an empty ledger; this process's own calls go to it."""
+    sandbox_process.reset()
+    settings.PAYMENT_GATEWAYS = {"sandbox": {"url": sandbox_process.url, "api_key": API_KEY}}
+    registry.close_gateways()
+    yield sandbox_process
+    registry.close_gateways()
+
+
+@pytest.fixture(scope="session")
+def running_system(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    sandbox_process: SandboxProcess,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
+    with django_db_blocker.unblock():
+        system = System(tmp_path_factory.mktemp("system"), sandbox=sandbox_process)
+        try:
+            system.start()
+            yield system
+        finally:
+            system.stop()
+
+
+@pytest.fixture
+def system(running_system: System, transactional_db: None, sandbox: SandboxProcess) -> Iterator[System]:
+    """Web, worker and beat as processes, on the test database and the sandbox gateway."""
+    write_schedule()  # The previous test's end emptied the tables, the schedule's too.
+    running_system.ensure_running()
+    yield running_system
+    running_system.close_clients()
+
+
+@pytest.fixture
+def captured_logs() -> Iterator[list[dict[str, Any]]]:
+    """Every structlog event of this process, as it would be written."""
+    from structlog.testing import capture_logs
+
+    with capture_logs() as events:
+        yield events
+
+
+@pytest.fixture
+def token_for() -> Callable[[User], str]:
+    from datetime import timedelta
+
+    from payments.api.auth import issue_token
+
+    return lambda user: issue_token(user=user, lifetime=timedelta(minutes=5))
+
+
+@pytest.fixture(scope="session")
+def checkout_folder() -> Path:
+    return Path(__file__).resolve().parents[1]

@@ -1,0 +1,63 @@
+"""What tests need to begin with, made the way the product makes it."""
+
+import secrets
+from datetime import timedelta
+from uuid import UUID
+
+import pgtrigger
+from django.contrib.auth.models import User
+
+from payments import clocks, lifecycle
+from payments.models import Order, PaymentAttempt, StockItem
+
+
+def make_user(username: str | None = None, *, is_staff: bool = False) -> User:
+    return User.objects.create(username=username or f"user-{secrets.token_hex(4)}", is_staff=is_staff)
+
+
+def make_item(
+    sku: str | None = None, *, price_minor: int = 1250, on_hand: int = 100, currency: str = "USD"
+) -> StockItem:
+    sku = sku or f"SKU-{secrets.token_hex(4)}"
+    return StockItem.objects.create(
+        sku=sku, name=sku, unit_price_minor=price_minor, currency=currency, received=on_hand, on_hand=on_hand
+    )
+
+
+def place_order(*, customer: User, item: StockItem, quantity: int = 1, order_id: str | None = None) -> PaymentAttempt:
+    view = lifecycle.open_order(
+        customer_id=customer.id,
+        lines=[lifecycle.RequestedLine(sku=item.sku, quantity=quantity)],
+        expected_total_minor=item.unit_price_minor * quantity,
+        currency=item.currency,
+        method="card",
+        order_id=order_id,
+    )
+    return view.attempt
+
+
+def submit(attempt: PaymentAttempt, *, token: str = "tok_visa") -> PaymentAttempt:
+    lifecycle.submit_attempt(attempt_id=attempt.id, customer_id=attempt.customer_id, payment_token=token)
+    attempt.refresh_from_db()
+    return attempt
+
+
+def age_attempt(attempt_id: UUID, *, seconds_left: float) -> None:
+    """Move an attempt's whole window back in time, until `seconds_left` are left of it.
+
+    The database never lets a deadline be moved; a test that cannot wait a quarter of an hour switches that one
+    trigger off for its own statement.
+    """
+    attempt = PaymentAttempt.objects.get(id=attempt_id)
+    earlier = attempt.expires_at - (clocks.database_now() + timedelta(seconds=seconds_left))
+    with pgtrigger.ignore("payments.PaymentAttempt:attempt_facts"):
+        PaymentAttempt.objects.filter(id=attempt_id).update(
+            opened_at=attempt.opened_at - earlier, expires_at=attempt.expires_at - earlier
+        )
+    Order.objects.filter(id=attempt.order_id).update(payment_expires_at=attempt.expires_at - earlier)
+
+
+def stock_of(item: StockItem) -> tuple[int, int, int]:
+    """(on hand, reserved, sold) as the database has it."""
+    item.refresh_from_db()
+    return item.on_hand, item.reserved, item.sold
