@@ -1,6 +1,6 @@
 """Fixtures of every kind of test: real servers, real processes, nothing of ours replaced."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def system(running_system: System, transactional_db: None, sandbox: SandboxProce
 
 
 @pytest.fixture
-def captured_logs() -> Iterator[list[dict[str, Any]]]:
+def captured_logs() -> Iterator[list[MutableMapping[str, Any]]]:
     """Every structlog event of this process, as it would be written."""
     from structlog.testing import capture_logs
 

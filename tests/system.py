@@ -186,4 +186,4 @@ class System:
     def _beat_has_the_schedule(self) -> bool:
         # A beat that looked while the tables were empty takes the next change for the first, and misses it.
         PeriodicTasks.update_changed()
-        return PeriodicTask.objects.filter(name="sweep-expired", last_run_at__isnull=False).exists()
+        return bool(PeriodicTask.objects.filter(name="sweep-expired", last_run_at__isnull=False).exists())

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
 
+from payments.models import StockItem
+from project.celery import app
+from tests import factories
+from tests.acceptance.nodes import ProcessContainer, ProcessWorker
 from tests.contract.sandbox_server import free_port, wait_until
 from tests.system import ManagedProcess, System
 
@@ -50,3 +56,36 @@ def test_flower_shows_the_worker_to_those_with_the_password(system: System, flow
                 what=f"{path} shows {shown}",
                 deadline_seconds=30,
             )
+
+
+@pytest.fixture
+def worker_node(system: System, tmp_path: Path) -> Iterator[ProcessWorker]:
+    """A second worker of the running system, as pytest-celery knows one."""
+    process = ManagedProcess(
+        "node",
+        [*system.worker.argv[: system.worker.argv.index("--hostname")], "--hostname", "node@local"],
+        env=system.worker.env,
+        folder=tmp_path,
+    )
+    container = ProcessContainer(process, celeryconfig={"url": settings.CELERY_BROKER_URL}, ready_prompt=" ready.")
+    container.start()
+    node = ProcessWorker(container, app=app)
+    try:
+        assert node.ready()
+        yield node
+    finally:
+        node.teardown()
+
+
+def test_a_killed_worker_leaves_its_payments_to_the_next(
+    system: System, worker_node: ProcessWorker, customer: User, item: StockItem
+) -> None:
+    system.worker.stop()  # The node is alone.
+    first = factories.submit(factories.place_order(customer=customer, item=item))
+    worker_node.assert_log_exists(first.public_id)
+    worker_node.kill()
+    assert worker_node.container.status == "exited"
+    second = factories.submit(factories.place_order(customer=customer, item=item))
+    worker_node.restart()
+    worker_node.assert_log_exists(second.public_id)
+    assert sorted(system.sandbox.operations()) == [("charge", 1250)] * 2

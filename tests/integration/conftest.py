@@ -18,7 +18,8 @@ def broker_is_away() -> Iterator[None]:
 
 
 def _use_broker(url: str) -> None:
-    app.conf.broker_url = app.conf.broker_write_url = app.conf.broker_read_url = url
+    app.conf.update(broker_url=url, broker_write_url=url, broker_read_url=url)
     kombu.pools.reset()
-    app._pool = None
-    app.amqp._producer_pool = None
+    # The application keeps its pools for good otherwise.
+    vars(app)["_pool"] = None
+    vars(app.amqp)["_producer_pool"] = None

@@ -1,6 +1,7 @@
 """One attempt's life against a real gateway process, up to the ledger that says what happened to the money."""
 
 import json
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_the_window_of_a_method_overrides_the_general_one(customer: User, item: 
 def test_a_refused_order_leaves_nothing_behind(
     customer: User, item: StockItem, changes: dict[str, Any], error: type[PaymentError]
 ) -> None:
-    order = {
+    order: dict[str, Any] = {
         "customer_id": customer.id,
         "lines": [lifecycle.RequestedLine(item.sku, 1)],
         "expected_total_minor": 1250,
@@ -122,7 +123,7 @@ def test_a_second_submit_is_refused_and_changes_nothing(customer: User, item: St
 
 
 def test_a_submit_after_the_deadline_expires_the_order_at_once(
-    customer: User, item: StockItem, captured_logs: list[dict[str, Any]]
+    customer: User, item: StockItem, captured_logs: list[MutableMapping[str, Any]]
 ) -> None:
     attempt = factories.place_order(customer=customer, item=item, quantity=2)
     factories.age_attempt(attempt.id, seconds_left=-1)
@@ -266,7 +267,7 @@ def test_a_payment_that_is_confirmed_later_keeps_its_order(
 
 
 def test_an_expired_attempt_is_refused_at_the_claim_and_the_gateway_never_hears_of_it(
-    customer: User, item: StockItem, sandbox: SandboxProcess, captured_logs: list[dict[str, Any]]
+    customer: User, item: StockItem, sandbox: SandboxProcess, captured_logs: list[MutableMapping[str, Any]]
 ) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item, order_id="ORD-LATE"))
     factories.age_attempt(attempt.id, seconds_left=0)
@@ -335,7 +336,7 @@ def test_no_connection_is_held_during_the_call(
 
 
 def test_the_sweep_ends_what_is_due_and_nothing_else(
-    customer: User, item: StockItem, captured_logs: list[dict[str, Any]]
+    customer: User, item: StockItem, captured_logs: list[MutableMapping[str, Any]]
 ) -> None:
     due_open, due_queued, living = (factories.place_order(customer=customer, item=item, quantity=2) for _ in range(3))
     factories.submit(due_queued)
@@ -400,7 +401,7 @@ def test_a_lost_job_is_published_again_once_it_is_overdue(customer: User, item: 
 
 
 def test_a_broker_that_is_away_does_not_stop_a_submit(
-    customer: User, item: StockItem, captured_logs: list[dict[str, Any]], broker_is_away: None
+    customer: User, item: StockItem, captured_logs: list[MutableMapping[str, Any]], broker_is_away: None
 ) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     assert attempt.state == "queued"

@@ -81,7 +81,9 @@ def _read(answer: Answer) -> Outcome:
     if not isinstance(content, dict):
         return InDoubt(code=_C.GATEWAY_ERROR, detail=f"HTTP {answer.status} without a JSON object")
     error = content.get("error")
-    code = error.get("code", "") if isinstance(error, dict) else ""
+    if not isinstance(error, dict):
+        error = {}
+    code = error.get("code", "")
     if answer.status == _CREATED:
         return _read_charge(content)
     if answer.status == _PAYMENT_REQUIRED and code == "card_declined":
