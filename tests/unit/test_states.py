@@ -1,3 +1,5 @@
+from pathlib import Path
+
 from payments.domain.failures import MESSAGES, REMEDIES, FailureCode
 from payments.domain.messages import attempt_message, order_message
 from payments.domain.states import (
@@ -69,3 +71,10 @@ def test_every_order_has_a_sentence() -> None:
         for payment_status in PaymentStatus:
             for is_active in (True, False):
                 assert order_message(status=status, payment_status=payment_status, is_window_active=is_active)
+
+
+def test_the_diagram_in_the_documentation_is_the_table(checkout_folder: Path) -> None:
+    text = (checkout_folder / "docs" / "architecture.md").read_text()
+    diagram = text.partition("stateDiagram-v2\n")[2].partition("```")[0]
+    drawn = {tuple(line.strip().split(" --> ")) for line in diagram.splitlines() if line.strip()}
+    assert drawn == {*edges(), ("[*]", "open"), *((state.value, "[*]") for state in TERMINAL)}
