@@ -8,5 +8,6 @@ class PaymentsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks; importing them is all it takes."""
-        from payments import checks  # noqa: F401 - checks register themselves once the apps are loaded
+        """Register the checks and the admin pages; importing them is all it takes, once the apps are loaded."""
+        from payments import checks  # noqa: F401 - registers itself
+        from payments.ops import admin  # noqa: F401 - registers itself

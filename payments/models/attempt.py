@@ -134,6 +134,9 @@ class PaymentAttempt(models.Model):
             pgtrigger.Protect(name="attempt_kept", operation=pgtrigger.Delete),
         ]
 
+    def __str__(self) -> str:
+        return self.public_id
+
     @property
     def public_id(self) -> str:
         """The id that the API and the logs show, `pay_...`."""

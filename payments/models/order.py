@@ -64,6 +64,9 @@ class Order(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return self.order_id
+
     @property
     def public_id(self) -> str:
         """The id that the API shows, `ord_...`."""

@@ -29,6 +29,9 @@ class StockItem(models.Model):
             models.CheckConstraint(name="stock_price_positive", condition=Q(unit_price_minor__gt=0)),
         ]
 
+    def __str__(self) -> str:
+        return self.sku
+
     @property
     def available(self) -> int:
         """What a new order may still take."""

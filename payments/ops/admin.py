@@ -18,36 +18,36 @@ class _LookingOnly:
         return False
 
 
-class _OrderLines(_LookingOnly, admin.TabularInline[OrderLine, Order]):
+class _OrderLines(_LookingOnly, admin.TabularInline):
     model = OrderLine
     fields = ("item", "quantity", "unit_price_minor")
 
 
-class _Reservations(_LookingOnly, admin.TabularInline[Reservation, Order]):
+class _Reservations(_LookingOnly, admin.TabularInline):
     model = Reservation
     fields = ("item", "quantity", "state", "closed_at")
 
 
-class _Attempts(_LookingOnly, admin.TabularInline[PaymentAttempt, Order]):
+class _Attempts(_LookingOnly, admin.TabularInline):
     model = PaymentAttempt
     fields = ("number", "state", "method", "gateway", "expires_at", "failure_code")
     show_change_link = True
 
 
-class _History(_LookingOnly, admin.TabularInline[HistoryEntry, PaymentAttempt]):
+class _History(_LookingOnly, admin.TabularInline):
     model = HistoryEntry
     fields = ("number", "from_state", "to_state", "at", "actor", "reason", "evidence")
     ordering = ("number",)
 
 
-class _GatewayCalls(_LookingOnly, admin.TabularInline[GatewayCall, PaymentAttempt]):
+class _GatewayCalls(_LookingOnly, admin.TabularInline):
     model = GatewayCall
     fields = ("operation", "fence", "started_at", "finished_at", "outcome", "code", "detail", "reference")
     ordering = ("started_at",)
 
 
 @admin.register(Order)
-class OrderAdmin(_LookingOnly, admin.ModelAdmin[Order]):
+class OrderAdmin(_LookingOnly, admin.ModelAdmin):
     """Orders with their lines, stock and attempts."""
 
     list_display = ("order_id", "customer", "status", "payment_status", "total_minor", "currency", "payment_expires_at")
@@ -58,7 +58,7 @@ class OrderAdmin(_LookingOnly, admin.ModelAdmin[Order]):
 
 
 @admin.register(PaymentAttempt)
-class PaymentAttemptAdmin(_LookingOnly, admin.ModelAdmin[PaymentAttempt]):
+class PaymentAttemptAdmin(_LookingOnly, admin.ModelAdmin):
     """Attempts with their history and every call to a gateway."""
 
     list_display = ("public_id", "order_number", "number", "state", "method", "amount_minor", "currency", "expires_at")
@@ -75,7 +75,7 @@ class PaymentAttemptAdmin(_LookingOnly, admin.ModelAdmin[PaymentAttempt]):
 
 
 @admin.register(StockItem)
-class StockItemAdmin(_LookingOnly, admin.ModelAdmin[StockItem]):
+class StockItemAdmin(_LookingOnly, admin.ModelAdmin):
     """What there is, what is held, what was sold."""
 
     list_display = ("sku", "name", "unit_price_minor", "currency", "received", "on_hand", "reserved", "sold")

@@ -9,7 +9,7 @@ os.environ.setdefault("PAYWINDOW_EMBEDDED_FAST", "1")
 
 os.environ.setdefault("DATABASE_POOL_CONNECTIONS", "60")  # Fifty threads wait for locks in one of them.
 
-from project.settings.base import *  # noqa: E402, F403 - settings are inherited whole, after the lines above
+from project.settings.base import *  # noqa: F403 - settings are inherited whole, after the lines above
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 PAYMENT_DEMO_SHOP = True
