@@ -7,8 +7,7 @@ from uuid import UUID
 from django.db.models import DateTimeField, Func
 
 from payments.domain.errors import NotFound
-from payments.domain.states import SLOT_HOLDING
-from payments.models import HistoryEntry, Order, PaymentAttempt, StockItem
+from payments.models import HistoryEntry, Order, OrderLine, PaymentAttempt, StockItem
 
 
 class DatabaseClock(Func):
@@ -64,9 +63,9 @@ def order_for(*, order_id: str, customer_id: int | None) -> OrderView:
     return OrderView(order=order, server_now=order.server_now)
 
 
-def live_attempt_of(*, order: Order) -> PaymentAttempt | None:
-    """Read the attempt that holds the order's slot, if any."""
-    return order.attempts.filter(state__in=SLOT_HOLDING).first()
+def lines_of(*, order: Order) -> list[OrderLine]:
+    """Read an order's lines with their items, as they were ordered."""
+    return list(order.lines.select_related("item").order_by("id"))
 
 
 def history_of(*, attempt_id: UUID) -> list[HistoryEntry]:

@@ -53,7 +53,7 @@ def sandbox(sandbox_process: SandboxProcess, settings: Settings) -> Iterator[San
     registry.close_gateways()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Not longer: its worker would take the jobs of tests that claim by themselves.
 def running_system(
     django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
