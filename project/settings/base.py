@@ -17,7 +17,7 @@ from project.settings.logging import *  # noqa: E402, F403 - the same
 from project.settings.payments import *  # noqa: E402, F403 - the same
 
 DEBUG = environment.flag("DJANGO_DEBUG", default=False)
-SECRET_KEY = environment.text("DJANGO_SECRET_KEY", "development-only-secret-key-that-production-refuses-to-start-with")
+SECRET_KEY = environment.text("DJANGO_SECRET_KEY", "") or embedded.remembered_secret(BASE_DIR, "django-secret-key")
 ALLOWED_HOSTS = environment.names("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
 
 INSTALLED_APPS = [
@@ -109,7 +109,7 @@ LOGIN_URL = "admin:login"
 
 # One algorithm, never read from the token's own header.
 JWT_ALGORITHM = "HS256"
-JWT_SIGNING_KEY = environment.text("JWT_SIGNING_KEY", SECRET_KEY)
+JWT_SIGNING_KEY = environment.text("JWT_SIGNING_KEY", "") or embedded.remembered_secret(BASE_DIR, "jwt-signing-key")
 JWT_ISSUER = environment.text("JWT_ISSUER", "paywindow")
 JWT_AUDIENCE = environment.text("JWT_AUDIENCE", "paywindow-api")
 

@@ -13,7 +13,10 @@ from time import monotonic
 import psutil
 import pytest
 
-from project import embedded, run
+from project import run
+from project.embedded.locks import is_held
+from project.embedded.postgres import Postgres
+from project.embedded.watcher import administer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 OURS = ("DATABASE_URL", "REDIS_URL", "PAYWINDOW_EMBEDDED_HOME", "DJANGO_SETTINGS_MODULE", "MAKELEVEL")
@@ -44,10 +47,10 @@ def home(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "a home"
     yield path
     deadline = monotonic() + 30
-    while path.exists() and (embedded.Postgres(path).pid() or embedded._is_held(path / "users.lock")):
+    while path.exists() and (Postgres(path).pid() or is_held(path / "users.lock")):
         assert monotonic() < deadline, "the embedded servers go on running"
         select.select([], [], [], 0.05)
-    embedded._administer("clean", path)
+    administer("clean", path)
 
 
 @pytest.mark.parametrize("minutes", ["4", "1441"])
@@ -72,7 +75,7 @@ def start_and_await_readiness(home: Path) -> tuple[subprocess.Popen[str], str]:
     return process, "".join(said)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_starts_everything_and_leaves_nothing(home: Path, number: signal.Signals) -> None:
     process, said = start_and_await_readiness(home)
     try:
@@ -89,6 +92,20 @@ def test_starts_everything_and_leaves_nothing(home: Path, number: signal.Signals
         process.send_signal(number)
         process.communicate(timeout=30)
     assert process.returncode == (-number if number == signal.SIGKILL else 0)
+    await_end(children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_stops_while_it_still_prepares(home: Path, number: signal.Signals) -> None:
+    process = runner(home)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "manage.py check\n"
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert f"{number.name}: stopping" in output
+    assert "seed_demo" not in output
     await_end(children)
 
 
@@ -132,14 +149,9 @@ def test_port_that_cannot_be_had_is_named(given: dict[str, str], taken: set[int]
         run.choose_ports(given, is_free=lambda port: port not in taken)
 
 
-def test_secrets_are_private_and_remembered(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flower_has_another_password_each_time(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYWINDOW_HOME", str(home))
     first, second = run.prepare_environment({}), run.prepare_environment({})
-    for name, file in (("DJANGO_SECRET_KEY", "django-secret-key"), ("JWT_SIGNING_KEY", "jwt-signing-key")):
-        assert first[name] == second[name]
-        assert len(first[name]) >= 50
-        assert (home / file).stat().st_mode & 0o777 == 0o600
-    assert first["DJANGO_SECRET_KEY"] != first["JWT_SIGNING_KEY"]
     assert first["FLOWER_BASIC_AUTH"] != second["FLOWER_BASIC_AUTH"]
 
 
