@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -131,7 +132,8 @@ def test_a_window_that_closes_while_the_job_waits_is_refused_under_the_lock(
     wait_until(lambda: bool(events(system, "payment_expired", payment_id)), what="its log line")
     (line,) = events(system, "payment_expired", payment_id)
     assert line["order_id"] == "ORD-QUEUED"
-    assert line["expires_at"] == queries.history_of(attempt_id=attempt_id(payment_id))[-1].evidence["expires_at"]
+    recorded = queries.history_of(attempt_id=attempt_id(payment_id))[-1].evidence["expires_at"]
+    assert datetime.fromisoformat(line["expires_at"]) == datetime.fromisoformat(recorded)
 
 
 def test_a_declined_card_says_why_and_that_nothing_was_charged(system: System, shopper: Shopper) -> None:
