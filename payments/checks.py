@@ -5,11 +5,23 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
 
 from payments import config
 from payments.domain.money import MINOR_DIGITS
 from payments.domain.window import window_violation
 from payments.gateways import registry
+
+
+def refuse_to_start() -> None:
+    """Stop a process whose limits contradict each other; web servers and workers run no checks by themselves.
+
+    :raises ImproperlyConfigured: with every problem that was found.
+    """
+    checks = (check_windows, check_limits, check_methods)
+    problems = [str(problem.msg) for check in checks for problem in check(None)]
+    if problems:
+        raise ImproperlyConfigured("; ".join(problems))
 
 
 @register(Tags.compatibility)

@@ -1,7 +1,8 @@
 """Reads the clock that decides: the database's, in a statement of its own, after the lock was granted.
 
 `SELECT ... FOR UPDATE WHERE expires_at > now()` was seen to return an expired row as valid after a lock wait of 3 s:
-PostgreSQL takes its times before it waits. Nothing else in `payments` reads a clock.
+PostgreSQL takes its times before it waits. No other time of day is read in `payments`; durations are
+measured on the monotonic clock.
 """
 
 from datetime import datetime

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import structlog
 from celery import current_app
-from kombu.exceptions import OperationalError
 
 CHARGE_TASK = "payments.charge"
+CONFIRM_SECONDS = 2  # For a broker that confirms: a frozen RabbitMQ would otherwise hold the caller for half a minute.
 
 log = structlog.get_logger(__name__)
 
@@ -18,8 +18,13 @@ log = structlog.get_logger(__name__)
 def publish_charge(*, attempt_id: UUID) -> bool:
     """Ask a worker to look at the attempt. False when the broker did not take it: the rescue task will try again."""
     try:
-        current_app.send_task(CHARGE_TASK, kwargs={"attempt_id": str(attempt_id)}, ignore_result=True)
-    except OperationalError as error:
+        current_app.send_task(
+            CHARGE_TASK,
+            kwargs={"attempt_id": str(attempt_id)},
+            ignore_result=True,
+            confirm_timeout=CONFIRM_SECONDS,
+        )
+    except Exception as error:  # noqa: BLE001 - brokers fail in many ways, and none is a reason to fail the caller
         log.warning("job_not_published", task=CHARGE_TASK, attempt_id=str(attempt_id), error=str(error))
         return False
     return True

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import DateTimeField, Func
+from django.db.models import DateTimeField, Func, OuterRef, Subquery
 
 from payments.domain.errors import NotFound
+from payments.domain.states import UNRESOLVED, AttemptState
 from payments.models import HistoryEntry, Order, OrderLine, PaymentAttempt, StockItem
 
 
@@ -31,6 +32,7 @@ class OrderView:
 
     order: Order
     server_now: datetime
+    unresolved: AttemptState | None  # Of the attempt that the gateway may know of, if there is one.
 
 
 def attempt_for(*, attempt_id: UUID, customer_id: int | None) -> AttemptView:
@@ -53,14 +55,19 @@ def order_for(*, order_id: str, customer_id: int | None) -> OrderView:
 
     :raises NotFound: when there is none, or it belongs to another customer.
     """
-    rows = Order.objects.annotate(server_now=DatabaseClock())
+    unresolved = PaymentAttempt.objects.filter(order=OuterRef("pk"), state__in=sorted(UNRESOLVED)).values("state")
+    rows = Order.objects.annotate(server_now=DatabaseClock(), unresolved=Subquery(unresolved[:1]))
     if customer_id is not None:
         rows = rows.filter(customer_id=customer_id)
     order = rows.filter(order_id=order_id).first()
     if order is None:
         message = "There is no such order."
         raise NotFound(message)
-    return OrderView(order=order, server_now=order.server_now)
+    return OrderView(
+        order=order,
+        server_now=order.server_now,
+        unresolved=None if order.unresolved is None else AttemptState(order.unresolved),
+    )
 
 
 def lines_of(*, order: Order) -> list[OrderLine]:

@@ -2,6 +2,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
+handler400 = "payments.api.problems.handle_400"
 handler404 = "payments.api.problems.handle_404"
 handler500 = "payments.api.problems.handle_500"
 
@@ -10,5 +11,5 @@ urlpatterns = [
     path("", include("payments.api.urls")),
 ]
 
-if settings.PAYMENT_DEMO_SHOP:
+if settings.PAYMENT_DEMO:
     urlpatterns.append(path("shop/", include("payments.web.urls")))

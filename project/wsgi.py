@@ -7,3 +7,7 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings.base")
 
 application = get_wsgi_application()
+
+from payments.checks import refuse_to_start  # noqa: E402 - once the applications are loaded
+
+refuse_to_start()

@@ -7,7 +7,7 @@ from uuid import UUID
 import pgtrigger
 from django.contrib.auth.models import User
 
-from payments import clocks, lifecycle
+from payments import clocks, lifecycle, queries
 from payments.models import Order, PaymentAttempt, StockItem
 
 
@@ -61,3 +61,14 @@ def stock_of(item: StockItem) -> tuple[int, int, int]:
     """(on hand, reserved, sold) as the database has it."""
     item.refresh_from_db()
     return item.on_hand, item.reserved, item.sold
+
+
+def steps(attempt: PaymentAttempt) -> list[tuple[str, str, str]]:
+    """(to, actor, reason) of an attempt's history; the numbers have no gap and each step starts where one ended."""
+    rows = queries.history_of(attempt_id=attempt.id)
+    assert [row.number for row in rows] == list(range(1, len(rows) + 1))
+    assert [row.from_state for row in rows] == ["", *(row.to_state for row in rows[:-1])]
+    assert [row.at for row in rows] == sorted(row.at for row in rows)
+    attempt.refresh_from_db()
+    assert (rows[-1].to_state, rows[-1].number) == (attempt.state, attempt.version)
+    return [(row.to_state, row.actor.partition(":")[0], row.reason) for row in rows]

@@ -130,7 +130,7 @@ class System:
     @property
     def pool(self) -> str:
         """Threads on Redis; prefork on RabbitMQ, where threads do not resume after a lost connection."""
-        return "threads" if settings.CELERY_BROKER_IS_REDIS else "prefork"
+        return "threads" if settings.CELERY_BROKER_URL.startswith("redis") else "prefork"
 
     @property
     def processes(self) -> tuple[ManagedProcess, ...]:

@@ -32,7 +32,7 @@ class TokenAuth(HttpBearer):
         except jwt.InvalidTokenError:
             return None
         subject = claims["sub"]
-        if not subject.isdigit():
+        if not (subject.isascii() and subject.isdecimal()):
             return None
         user = User.objects.filter(pk=int(subject), is_active=True).first()
         if user is not None:
@@ -40,7 +40,17 @@ class TokenAuth(HttpBearer):
         return user
 
 
-API_AUTH = [TokenAuth(), SessionAuth()]
+class PageAuth(SessionAuth):
+    """Accepts the session of our own pages, with its CSRF token; asked only when no token was sent."""
+
+    def __call__(self, request: HttpRequest) -> Any | None:
+        """Return the signed-in user; None refuses, so that a bad token is told as such and not as a CSRF failure."""
+        if "Authorization" in request.headers or not request.user.is_authenticated:
+            return None
+        return super().__call__(request)
+
+
+API_AUTH = [TokenAuth(), PageAuth()]
 
 
 def issue_token(*, user: AbstractBaseUser, lifetime: timedelta) -> str:

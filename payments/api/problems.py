@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import structlog
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views import defaults
 from ninja import NinjaAPI
@@ -76,6 +77,7 @@ def register(api: NinjaAPI) -> None:
     api.add_exception_handler(ValidationError, _invalid)
     api.add_exception_handler(HttpError, _by_status)
     api.add_exception_handler(Http404, _missing)
+    api.add_exception_handler(OperationalError, _unavailable)
     api.add_exception_handler(Exception, _failed)
 
 
@@ -114,6 +116,14 @@ def _missing(_request: HttpRequest, _error: object) -> HttpResponse:
     return plain_problem(404, "There is nothing here.")
 
 
+def _unavailable(request: HttpRequest, error: OperationalError | type[OperationalError]) -> HttpResponse:
+    # The database is away, or somebody holds a lock for long; the transaction was rolled back.
+    log.error("database_unavailable", path=request.path, exc_info=error)
+    response = plain_problem(503, "Nothing was changed. Please try again in a moment.")
+    response["Retry-After"] = "2"
+    return response
+
+
 def _failed(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
     log.error("request_failed", path=request.path, exc_info=error)
     return plain_problem(500, "The request was not carried out. Please try again.")
@@ -123,6 +133,13 @@ def _named(entry: Mapping[str, Any]) -> dict[str, str]:
     # ("body", "payload", "lines", 0, "quantity") reads lines.0.quantity; the first two are the framework's own.
     location = [str(part) for part in entry.get("loc", ())][2:]
     return {"field": ".".join(location) or "body", "message": str(entry.get("msg", "invalid"))}
+
+
+def handle_400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Answer a request that Django itself refuses: a problem below /api/, a page elsewhere."""
+    if request.path.startswith("/api/"):
+        return plain_problem(400, "The request could not be read.")
+    return defaults.bad_request(request, exception)
 
 
 def handle_404(request: HttpRequest, exception: Exception) -> HttpResponseBase:

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
-from payments.domain.messages import attempt_message, order_message
+from payments.domain.messages import EXPIRING, attempt_message, order_message
 from payments.domain.money import MAX_AMOUNT_MINOR
 from payments.domain.states import AttemptState, OrderStatus, PaymentStatus
 from payments.domain.window import is_over, remaining_seconds
@@ -87,6 +87,8 @@ class AttemptOut(Schema):
         attempt, now = view.attempt, view.server_now
         state = attempt.state_at(now)
         message = attempt_message(state=state, failure_code=attempt.failure_code)
+        if state is AttemptState.EXPIRED and attempt.state == AttemptState.QUEUED:
+            message = EXPIRING
         code = {AttemptState.FAILED: attempt.failure_code, AttemptState.EXPIRED: "payment_expired"}.get(state)
         is_active = not is_over(expires_at=attempt.expires_at, now=now)
         return cls(
@@ -161,7 +163,12 @@ class PaymentStatusOut(Schema):
                 remaining_seconds(expires_at=order.payment_expires_at, now=now) if is_active else 0
             ),
             payment_expires_at=order.payment_expires_at if is_active else None,
-            message=order_message(status=status, payment_status=payment_status, is_window_active=is_active),
+            message=order_message(
+                status=status,
+                payment_status=payment_status,
+                is_window_active=is_active,
+                unresolved=view.unresolved,
+            ),
         )
 
 

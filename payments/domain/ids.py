@@ -15,7 +15,6 @@ class Prefix(enum.StrEnum):
 
     ORDER = "ord"
     PAYMENT = "pay"
-    CALL = "call"
 
 
 def new_id() -> uuid.UUID:

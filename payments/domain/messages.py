@@ -3,6 +3,12 @@
 from payments.domain.failures import MESSAGES, FailureCode
 from payments.domain.states import AttemptState, OrderStatus, PaymentStatus
 
+# A claim that read its clock in time may be about to commit: until the attempt is ended under its lock, nothing is
+# said about the money.
+EXPIRING = "The time to pay has run out. We are making sure that nothing is charged."
+PROCESSING = "Your payment is being processed. Please do not pay again."
+RESOLVING = "We are finding out what happened to your payment. Please do not pay again; you will hear from us."
+
 WINDOW_ACTIVE = "Payment window is still active"
 WINDOW_EXPIRED = "Payment window has expired. Order will be cancelled automatically."
 
@@ -13,11 +19,11 @@ def attempt_message(*, state: AttemptState, failure_code: str) -> str:
         case AttemptState.OPEN:
             return "Your order is reserved. Please pay before the time runs out."
         case AttemptState.QUEUED | AttemptState.CHARGING:
-            return "Your payment is being processed. Please do not pay again."
+            return PROCESSING
         case AttemptState.CONFIRMING:
             return "Your payment waits for its confirmation. Please do not pay again."
         case AttemptState.IN_DOUBT | AttemptState.NEEDS_REVIEW:
-            return "We are finding out what happened to your payment. Please do not pay again; you will hear from us."
+            return RESOLVING
         case AttemptState.SUCCEEDED:
             return "Your payment was received. Thank you."
         case AttemptState.FAILED:
@@ -28,9 +34,16 @@ def attempt_message(*, state: AttemptState, failure_code: str) -> str:
             return "This payment was cancelled. You have not been charged."
 
 
-def order_message(*, status: OrderStatus, payment_status: PaymentStatus, is_window_active: bool) -> str:
-    """Say where an order stands, in the words that front ends of the payment timer know."""
+def order_message(
+    *, status: OrderStatus, payment_status: PaymentStatus, is_window_active: bool, unresolved: AttemptState | None
+) -> str:
+    """Say where an order stands, in the words that front ends of the payment timer know.
+
+    `unresolved` is the state of an attempt that the gateway may know of: such an order is not cancelled automatically.
+    """
     match status:
+        case OrderStatus.UNDER_PAYING if unresolved is not None and not is_window_active:
+            return attempt_message(state=unresolved, failure_code="")
         case OrderStatus.UNDER_PAYING:
             return WINDOW_ACTIVE if is_window_active else WINDOW_EXPIRED
         case OrderStatus.PAID:

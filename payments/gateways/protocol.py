@@ -35,7 +35,7 @@ class Gateway(Protocol):
     """One gateway. A method returns a value for every ending of its call and raises only for bugs."""
 
     def charge(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
-        """Charge, in at most `deadline_seconds` from now on the monotonic clock."""
+        """Charge, in at most `deadline_seconds` from now on the monotonic clock; none left means never sent."""
         ...
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """Which gateways there are. A new one is a file, a failure table and a line here."""
 
-import functools
+import threading
 from collections.abc import Callable
 
 from payments import config
@@ -22,7 +22,8 @@ def _sandbox() -> Gateway:
 
 _FACTORIES: dict[str, Callable[[], Gateway]] = {"sandbox": _sandbox}
 
-_open: list[Gateway] = []
+_open: dict[str, Gateway] = {}
+_making = threading.Lock()
 
 
 def names() -> list[str]:
@@ -30,19 +31,19 @@ def names() -> list[str]:
     return sorted(_FACTORIES)
 
 
-@functools.cache
 def gateway(name: str) -> Gateway:
-    """Give the gateway called `name`, with its connections; made once a process.
+    """Give the gateway called `name`, with its connections; made once a process, for all of its threads.
 
     :raises KeyError: for a gateway that does not exist.
     """
-    made = _FACTORIES[name]()
-    _open.append(made)
-    return made
+    with _making:
+        if name not in _open:
+            _open[name] = _FACTORIES[name]()
+        return _open[name]
 
 
 def close_gateways() -> None:
     """Close every connection; the next call opens new ones, with the settings of then."""
-    gateway.cache_clear()
-    while _open:
-        _open.pop().close()
+    with _making:
+        while _open:
+            _open.popitem()[1].close()

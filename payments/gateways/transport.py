@@ -2,7 +2,9 @@
 
 httpx times each socket operation, so a server that drips a byte a second never times out. Here every operation gets
 what is left of the whole: a network backend under the connection pool shortens each timeout to the deadline of the
-call that it serves.
+call that it serves, and notes when the first byte of a request leaves. Before that nothing was sent, which is proof;
+after it nothing is proven. The one wait that cannot be shortened is the resolver's: a name that resolves too late
+ends the call late, with nothing sent.
 """
 
 import contextvars
@@ -15,7 +17,19 @@ from typing import Any
 import certifi
 import httpcore
 
-_deadline: contextvars.ContextVar[float] = contextvars.ContextVar("gateway_call_deadline")
+# Larger than anything a gateway says of one charge; an answer without end must not eat the worker.
+MAX_ANSWER_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Call:
+    """The call that this thread is making."""
+
+    ends_at_monotonic: float
+    has_sent: bool = False
+
+
+_call: contextvars.ContextVar[_Call] = contextvars.ContextVar("gateway_call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +43,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No connection was made, so provably nothing was sent."""
+    """The call ended before its first byte left, so provably nothing was sent."""
 
     detail: str
 
@@ -46,7 +60,7 @@ CallResult = Answer | Refused | Broken
 
 
 def _within_deadline(timeout: float | None, error: type[Exception]) -> float:
-    left = _deadline.get() - time.monotonic()
+    left = _call.get().ends_at_monotonic - time.monotonic()
     if left <= 0:
         raise error("the call's deadline has passed")
     return left if timeout is None else min(timeout, left)
@@ -60,7 +74,9 @@ class _DeadlineStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _within_deadline(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _within_deadline(timeout, httpcore.WriteTimeout))
+        within = _within_deadline(timeout, httpcore.WriteTimeout)
+        _call.get().has_sent = True
+        self._stream.write(buffer, within)
 
     def close(self) -> None:
         self._stream.close()
@@ -113,28 +129,37 @@ class Transport:
         self, method: str, path: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float
     ) -> CallResult:
         """Send one request, at most once, and read its whole answer in at most `deadline_seconds`."""
-        token = _deadline.set(time.monotonic() + deadline_seconds)
-        timeout = {"connect": self._connect_seconds, "pool": deadline_seconds}
+        call = _Call(ends_at_monotonic=time.monotonic() + deadline_seconds)
+        token = _call.set(call)
         try:
-            response = self._pool.request(
-                method,
-                self._base_url + path,
-                headers=[*self._headers.items(), *headers.items()],
-                content=body,
-                extensions={"timeout": timeout},
-            )
-        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout) as error:
-            # Raised only before a connection existed: httpcore sends nothing until it has one.
-            return Refused(detail=f"{type(error).__name__}: {error}")
+            return self._exchange(method, path, body=body, headers=headers, deadline_seconds=deadline_seconds)
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-            by_deadline = isinstance(error, httpcore.TimeoutException)
-            return Broken(detail=f"{type(error).__name__}: {error}", by_deadline=by_deadline)
+            detail = f"{type(error).__name__}: {error}"
+            if not call.has_sent:
+                return Refused(detail=detail)
+            return Broken(detail=detail, by_deadline=isinstance(error, httpcore.TimeoutException))
         finally:
-            _deadline.reset(token)
+            _call.reset(token)
+
+    def _exchange(
+        self, method: str, path: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float
+    ) -> CallResult:
+        answer = b""
+        with self._pool.stream(
+            method,
+            self._base_url + path,
+            headers=[*self._headers.items(), *headers.items()],
+            content=body,
+            extensions={"timeout": {"connect": self._connect_seconds, "pool": max(0.0, deadline_seconds)}},
+        ) as response:
+            for part in response.iter_stream():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES:
+                    return Broken(detail=f"an answer of more than {MAX_ANSWER_BYTES} bytes", by_deadline=False)
         return Answer(
             status=response.status,
             headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers},
-            body=response.content,
+            body=answer,
         )
 
     def close(self) -> None:

@@ -1,5 +1,7 @@
 """Charge: claim, ask the gateway, record. No transaction, no lock and no database connection is held in between."""
 
+import time
+from dataclasses import asdict
 from uuid import UUID
 
 import structlog
@@ -26,5 +28,9 @@ def charge_attempt(*, attempt_id: UUID) -> AttemptState | NotClaimed:
         order_id=claim.order_id, payment_id=claim.payment_id, request_id=claim.correlation_id
     )
     release_connection()
-    outcome = registry.gateway(claim.gateway).charge(claim.request, deadline_seconds=claim.deadline_seconds)
+    # What the claim's commit and the pool took is time that the call no longer has.
+    left_seconds = claim.ends_at_monotonic - time.monotonic()
+    outcome = registry.gateway(claim.gateway).charge(claim.request, deadline_seconds=left_seconds)
+    # If the database goes away now, this line still says what became of the money.
+    log.info("gateway_answered", outcome=type(outcome).__name__, **asdict(outcome))
     return record_outcome(claim=claim, outcome=outcome)

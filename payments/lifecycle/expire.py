@@ -39,7 +39,8 @@ WITH due AS (
     FROM expired
 ), closed AS (
     UPDATE payments_order o SET status = 'cancelled', payment_status = 'expired', closed_at = %(now)s
-    WHERE o.id = ANY(%(order_ids)s) AND o.status = 'under_paying' AND o.payment_expires_at <= %(now)s
+    WHERE o.id = ANY(%(order_ids)s) AND o.status = 'under_paying'
+        AND (o.payment_expires_at <= %(now)s OR o.id IN (SELECT order_id FROM expired))
         AND NOT EXISTS (
             SELECT 1 FROM payments_paymentattempt a
             WHERE a.order_id = o.id AND a.state = ANY(%(slot_holding)s)
@@ -54,9 +55,8 @@ WITH due AS (
     UPDATE payments_stockitem s SET reserved = s.reserved - freed.quantity
     FROM (SELECT item_id, sum(quantity) AS quantity FROM released GROUP BY item_id) freed WHERE s.id = freed.item_id
 )
-SELECT closed.order_id, closed.payment_expires_at,
-    (SELECT a.id FROM payments_paymentattempt a WHERE a.order_id = closed.id ORDER BY a.number DESC LIMIT 1)
-FROM closed
+SELECT closed.order_id, expired.id, coalesce(expired.expires_at, closed.payment_expires_at)
+FROM closed LEFT JOIN expired ON expired.order_id = closed.id
 """
 
 
@@ -119,15 +119,13 @@ def _sweep_batch(*, limit: int) -> tuple[int, int]:
     return len(order_ids), ended
 
 
-def _log_expiries(ended: Sequence[tuple[str, datetime, UUID]], *, actor: str) -> None:
-    for order_id, expires_at, attempt_id in ended:
-        log.info(
-            "payment_expired",
-            order_id=order_id,
-            payment_id=public_id(Prefix.PAYMENT, attempt_id),
-            expires_at=expires_at.isoformat(),
-            actor=actor,
-        )
+def _log_expiries(ended: Sequence[tuple[str, UUID | None, datetime]], *, actor: str) -> None:
+    for order_id, attempt_id, expires_at in ended:
+        facts = {"order_id": order_id, "expires_at": expires_at.isoformat(), "actor": actor}
+        if attempt_id is None:  # Its attempt had failed before: only the order's time ran out.
+            log.info("order_expired", **facts)
+        else:
+            log.info("payment_expired", payment_id=public_id(Prefix.PAYMENT, attempt_id), **facts)
 
 
 def _finish(expired: int, *, batches: int, started: float, is_finished: bool) -> SweepRun:

@@ -27,10 +27,15 @@ class _Observation:
     reference: str = ""
 
 
+def _fit(text: str, *, length: int) -> str:
+    """Make a gateway's text fit a column: what a stranger writes must not keep us from writing down what happened."""
+    return text.replace("\x00", "")[:length]
+
+
 def record_outcome(*, claim: Claim, outcome: Outcome) -> AttemptState:
     """Store what the gateway answered, and move the attempt if the claim is still the latest.
 
-    The observation is always stored; an older claim moves nothing. Returns the attempt's state afterwards.
+    An older claim moves nothing, but what it saw is stored too. Returns the attempt's state afterwards.
     """
     observation = _observe(outcome)
     with transaction():
@@ -40,8 +45,8 @@ def record_outcome(*, claim: Claim, outcome: Outcome) -> AttemptState:
             finished_at=now,
             outcome=observation.outcome,
             code=observation.code,
-            detail=observation.detail[:500],
-            reference=observation.reference,
+            detail=_fit(observation.detail, length=500),
+            reference=_fit(observation.reference, length=255),
         )
         attempt = PaymentAttempt.objects.get(id=claim.attempt_id)
         is_current = attempt.fence == claim.fence and attempt.state == AttemptState.CHARGING
@@ -84,8 +89,8 @@ def _apply(outcome: Outcome, *, attempt: PaymentAttempt, order: Order, now: date
                 now=now,
                 actor=WORKER,
                 reason="captured",
-                evidence={"reference": reference},
-                gateway_reference=reference,
+                evidence={"reference": _fit(reference, length=255)},
+                gateway_reference=_fit(reference, length=255),
             )
             _mark_paid(order, now=now)
         case Declined(code=code, gateway_code=gateway_code, reference=reference):
@@ -95,9 +100,9 @@ def _apply(outcome: Outcome, *, attempt: PaymentAttempt, order: Order, now: date
                 now=now,
                 actor=WORKER,
                 reason="declined",
-                evidence={"code": code.value, "gateway_code": gateway_code},
+                evidence={"code": code.value, "gateway_code": _fit(gateway_code, length=64)},
                 failure_code=code.value,
-                gateway_reference=reference or "",
+                gateway_reference=_fit(reference or "", length=255),
             )
             # The stock stays held until the deadline, so that the customer can try again.
             Order.objects.filter(id=order.id).update(payment_status=PaymentStatus.FAILED)
@@ -109,9 +114,9 @@ def _apply(outcome: Outcome, *, attempt: PaymentAttempt, order: Order, now: date
                 actor=WORKER,
                 reason="gateway_confirms_later",
                 due_at=now + timedelta(seconds=limits.webhook_wait_seconds),
-                evidence={"reference": reference},
-                gateway_reference=reference,
-                redirect_url=redirect_url or "",
+                evidence={"reference": _fit(reference, length=255)},
+                gateway_reference=_fit(reference, length=255),
+                redirect_url=_fit(redirect_url or "", length=2048),
             )
         case NeverSent(code=code, detail=detail):
             # Provably nothing happened: the same request may go out again, as long as the window is open.
@@ -122,18 +127,18 @@ def _apply(outcome: Outcome, *, attempt: PaymentAttempt, order: Order, now: date
                 actor=WORKER,
                 reason="never_sent",
                 due_at=now + timedelta(seconds=limits.redispatch_seconds),
-                evidence={"code": code.value, "detail": detail},
+                evidence={"code": code.value, "detail": _fit(detail, length=500)},
             )
         case InDoubt(code=code, detail=detail):
-            _doubt(attempt, now=now, reason=code.value, evidence={"detail": detail})
+            _doubt(attempt, now=now, reason=code.value, evidence={"detail": _fit(detail, length=500)})
         case Authorized(reference=reference):
             # We asked for a capture and got a promise: the money is held there, so only asking tells what follows.
             _doubt(
                 attempt,
                 now=now,
                 reason="authorized_not_captured",
-                evidence={"reference": reference},
-                reference=reference,
+                evidence={"reference": _fit(reference, length=255)},
+                reference=_fit(reference, length=255),
             )
 
 

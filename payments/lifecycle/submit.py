@@ -9,7 +9,6 @@ import structlog
 from payments import clocks, config, dispatch, locks
 from payments.domain.errors import AlreadySubmitted, InvalidState, NotFound, PaymentExpired
 from payments.domain.states import AttemptState
-from payments.domain.window import is_over
 from payments.lifecycle.expire import expire_locked_orders
 from payments.lifecycle.transition import move_attempt
 from payments.models import PaymentAttempt
@@ -37,11 +36,12 @@ def submit_attempt(*, attempt_id: UUID, customer_id: int, payment_token: str, co
         now = clocks.database_now()
         attempt = PaymentAttempt.objects.get(id=attempt_id)
         attempt.order = order
-        refused = attempt.state != AttemptState.OPEN or is_over(expires_at=attempt.expires_at, now=now)
-        if refused:
-            # The expiry must be committed, so the refusal is raised after the transaction.
+        is_late = attempt.state_at(now) is AttemptState.EXPIRED
+        if is_late and attempt.state != AttemptState.EXPIRED:
+            # This must be committed, so the refusal is raised after the transaction.
             expire_locked_orders(order_ids=[order.id], now=now, actor=f"customer:{customer_id}")
-        else:
+        is_refused = is_late or attempt.state != AttemptState.OPEN
+        if not is_refused:
             move_attempt(
                 attempt,
                 to=AttemptState.QUEUED,
@@ -54,7 +54,7 @@ def submit_attempt(*, attempt_id: UUID, customer_id: int, payment_token: str, co
                 correlation_id=correlation_id,
             )
             after_commit(lambda: dispatch.publish_charge(attempt_id=attempt_id))
-    if refused:
+    if is_refused:
         _refuse(attempt, now=now)
     log.info("payment_submitted", order_id=order.order_id, payment_id=attempt.public_id)
     return AttemptView(attempt=attempt, server_now=now)

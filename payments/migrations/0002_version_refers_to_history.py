@@ -1,4 +1,6 @@
-"""A transition without its history entry cannot be committed: `version` refers to the entry of that number."""
+"""`version` refers to the history entry of that number: with the trigger that makes every transition count it up, a
+transition without its entry cannot be committed.
+"""
 
 from django.db import migrations
 

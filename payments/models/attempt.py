@@ -116,6 +116,19 @@ class PaymentAttempt(models.Model):
                 transitions=states.edges(),
                 condition=pgtrigger.AnyChange("state"),
             ),
+            # With the version's foreign key to the history: no state changes without an entry.
+            pgtrigger.Trigger(
+                name="attempt_transition_counts",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.AnyChange("state"),
+                func="""
+                    IF NEW.version <> OLD.version + 1 THEN
+                        RAISE EXCEPTION 'a transition counts the version up from % by one', OLD.version;
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
             # A deadline that could be moved would be no deadline (W6).
             pgtrigger.ReadOnly(
                 name="attempt_facts",

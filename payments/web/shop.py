@@ -1,4 +1,4 @@
-"""The demo shop: pick an item, place an order, pay it. Only for trying Paywindow out; see PAYMENT_DEMO_SHOP.
+"""The demo shop: pick an item, place an order, pay it. Only for trying Paywindow out; see PAYMENT_DEMO.
 
 These views place the order and show the page. From there on the page asks the API, as any other front end would.
 """

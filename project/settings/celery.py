@@ -4,7 +4,6 @@ from project.settings import environment
 
 CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", environment.text("REDIS_URL", ""))
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_IS_REDIS = CELERY_BROKER_URL.startswith(("redis", "rediss", "unix"))
 
 CELERY_TASK_SERIALIZER = "json"
 CELERY_RESULT_SERIALIZER = "json"
@@ -15,7 +14,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 
-# A result row costs 4 ms: only tasks that operators read opt in with ignore_result=False.
+# A result row costs 4 ms: a task whose result operators read stores it by itself (workers/expiry.py).
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
@@ -30,7 +29,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
     }
-    if CELERY_BROKER_IS_REDIS
+    if CELERY_BROKER_URL.startswith("redis")
     else {"confirm_publish": True}
 )
 

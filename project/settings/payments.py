@@ -50,5 +50,6 @@ PAYMENT_GATEWAYS: dict[str, dict[str, str]] = {
     },
 }
 
-# The demo shop at /shop/ signs visitors in as throw-away customers; never in production.
-PAYMENT_DEMO_SHOP = environment.flag("PAYWINDOW_DEMO", default=False)
+# The shop at /shop/, which signs visitors in as throw-away customers; users with a known password; tokens from the
+# command line. Never in production.
+PAYMENT_DEMO = environment.flag("PAYWINDOW_DEMO", default=False)

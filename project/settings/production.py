@@ -1,7 +1,13 @@
 """What production adds: no default secret, HTTPS only, and hosts named by the operator."""
 
 from project.settings import environment
-from project.settings.base import *  # noqa: F403 - settings are inherited whole
+
+# Before `base`, which would start embedded servers instead.
+environment.required_text("DATABASE_URL", "PostgreSQL is the only database, and production brings its own")
+environment.required_text("REDIS_URL", "production brings its own Redis or Valkey")
+environment.required_text("SANDBOX_API_KEY", "the gateway that PAYMENT_METHODS names needs its key")
+
+from project.settings.base import *  # noqa: E402, F403 - settings are inherited whole, after the lines above
 
 DEBUG = False
 SECRET_KEY = environment.required_text("DJANGO_SECRET_KEY", "sessions and CSRF tokens are signed with it")
@@ -17,7 +23,7 @@ SECURE_HSTS_PRELOAD = True
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 
-PAYMENT_DEMO_SHOP = False
+PAYMENT_DEMO = False
 
 WHITENOISE_USE_FINDERS = False
 STATIC_ROOT = environment.text("DJANGO_STATIC_ROOT", str(BASE_DIR / "staticfiles"))  # noqa: F405 - from base

@@ -12,4 +12,4 @@ os.environ.setdefault("DATABASE_POOL_CONNECTIONS", "60")  # Fifty threads wait f
 from project.settings.base import *  # noqa: F403 - settings are inherited whole, after the lines above
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-PAYMENT_DEMO_SHOP = True
+PAYMENT_DEMO = True

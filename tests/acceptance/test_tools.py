@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from payments.models import StockItem
+from payments.models import GatewayCall, PaymentAttempt, StockItem
 from project.celery import app
 from tests import factories
 from tests.acceptance.nodes import ProcessContainer, ProcessWorker
@@ -77,15 +77,27 @@ def worker_node(system: System, tmp_path: Path) -> Iterator[ProcessWorker]:
         node.teardown()
 
 
-def test_a_killed_worker_leaves_its_payments_to_the_next(
-    system: System, worker_node: ProcessWorker, customer: User, item: StockItem
+def test_a_worker_killed_during_the_call_leaves_the_doubt_on_record_and_the_rest_to_the_next(
+    system: System, worker_node: ProcessWorker, customer: User, other: User, item: StockItem
 ) -> None:
     system.worker.stop()  # The node is alone.
-    first = factories.submit(factories.place_order(customer=customer, item=item))
-    worker_node.assert_log_exists(first.public_id)
+    system.sandbox.behave("hang_after", times=1)
+    doubtful = factories.submit(factories.place_order(customer=customer, item=item))
+    system.sandbox.wait_until_held(1)
+    waiting = factories.place_order(customer=other, item=item)
     worker_node.kill()
     assert worker_node.container.status == "exited"
-    second = factories.submit(factories.place_order(customer=customer, item=item))
+    factories.submit(waiting)
     worker_node.restart()
-    worker_node.assert_log_exists(second.public_id)
-    assert sorted(system.sandbox.operations()) == [("charge", 1250)] * 2
+    worker_node.assert_log_exists(waiting.public_id)
+    wait_until(lambda: state_of(waiting) == "succeeded", what="the next payment", deadline_seconds=30)
+    # The money moved and nobody recorded it: the row still says that the gateway may know, and nobody charges again.
+    assert state_of(doubtful) == "charging"
+    assert GatewayCall.objects.get(attempt=doubtful).finished_at is None
+    assert system.sandbox.operations(reference=doubtful.public_id) == [("charge", 1250)]
+    assert len(system.sandbox.ledger(reference=doubtful.public_id)["requests"]) == 1
+
+
+def state_of(attempt: PaymentAttempt) -> str:
+    attempt.refresh_from_db()
+    return attempt.state

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -55,10 +56,11 @@ def waiting_for_locks(session: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
+@pytest.mark.parametrize("table", ["payments_order", "payments_paymentattempt"])
 def test_a_lock_held_past_the_deadline_does_not_let_the_charge_through(
-    item: StockItem, sandbox: SandboxProcess
+    item: StockItem, sandbox: SandboxProcess, table: str
 ) -> None:
-    """50 claims wait for their orders' locks while the windows close; not one reaches the gateway."""
+    """50 claims wait for a lock while the windows close, first for the order's or last of all; none gets through."""
     attempts = []
     for _ in range(50):
         attempt = factories.submit(factories.place_order(customer=factories.make_user(), item=item))
@@ -67,7 +69,7 @@ def test_a_lock_held_past_the_deadline_does_not_let_the_charge_through(
     results: list[Any] = []
     with another_session() as holder, another_session() as observer:
         observer.autocommit = True
-        holder.execute("SELECT id FROM payments_order FOR UPDATE")
+        holder.execute(f"SELECT id FROM {table} FOR UPDATE")
         charges = threading.Thread(
             target=lambda: results.extend(
                 at_once([lambda a=attempt: lifecycle.charge_attempt(attempt_id=a.id) for attempt in attempts])  # type: ignore[misc] # a binds the loop's value
@@ -85,6 +87,34 @@ def test_a_lock_held_past_the_deadline_does_not_let_the_charge_through(
     assert GatewayCall.objects.count() == 0
     assert set(PaymentAttempt.objects.values_list("state", flat=True)) == {"expired"}
     assert factories.stock_of(item) == (100, 0, 0)
+
+
+def test_a_claim_that_waited_for_the_customers_other_charge_looks_at_the_clock_again(
+    customer: User, item: StockItem, sandbox: SandboxProcess
+) -> None:
+    """The wait is for an index entry: the other claim's transaction is open, and is then taken back."""
+    first, second = (factories.submit(factories.place_order(customer=customer, item=item)) for _ in range(2))
+    factories.age_attempt(second.id, seconds_left=3)
+    deadline = PaymentAttempt.objects.get(id=second.id).expires_at
+    results: list[Any] = []
+    with another_session() as holder, another_session() as observer:
+        observer.autocommit = True
+        holder.execute(
+            "UPDATE payments_paymentattempt SET state = 'charging', version = version + 1, fence = 1, gateway_key = 'k'"
+            " WHERE id = %s",
+            [first.id],
+        )
+        charge = threading.Thread(
+            target=lambda: results.extend(at_once([lambda: lifecycle.charge_attempt(attempt_id=second.id)]))
+        )
+        charge.start()
+        wait_until(lambda: waiting_for_locks(observer) == 1, what="the claim waits for the index")
+        assert clocks.database_now() < deadline
+        wait_until(lambda: clocks.database_now() > deadline, what="the window has closed")
+        holder.rollback()
+        charge.join()
+    assert results == [NotClaimed.EXPIRED]
+    assert sandbox.ledger()["requests"] == []
 
 
 def test_one_of_many_claims_wins(customer: User, item: StockItem, sandbox: SandboxProcess) -> None:
@@ -127,9 +157,38 @@ def test_the_last_items_are_sold_exactly_once(customer: User) -> None:
     assert factories.stock_of(other) == (100, 5, 0)
 
 
-def test_sweeps_claims_and_submits_around_the_deadline_end_each_attempt_once(
+def test_attempts_whose_windows_close_during_the_race_end_once_and_never_late(
     item: StockItem, sandbox: SandboxProcess
 ) -> None:
+    attempts = [factories.submit(factories.place_order(customer=factories.make_user(), item=item)) for _ in range(24)]
+    for index, attempt in enumerate(attempts):
+        factories.age_attempt(attempt.id, seconds_left=0.5 + index * 0.01)
+    pause = threading.Event()
+
+    def sweep_until_all_have_ended() -> None:
+        while PaymentAttempt.objects.filter(state__in=["queued", "charging"]).exists():
+            lifecycle.sweep_expired()
+            pause.wait(0.02)
+
+    def charge(attempt: PaymentAttempt, delay_seconds: float) -> Any:
+        pause.wait(delay_seconds)
+        return lifecycle.charge_attempt(attempt_id=attempt.id)
+
+    acts: list[Callable[[], Any]] = [sweep_until_all_have_ended] * 2
+    acts += [partial(charge, attempt, index * 0.04) for index, attempt in enumerate(attempts)]
+    results = at_once(acts)
+    assert [result for result in results if isinstance(result, Exception)] == []
+    paid = set(PaymentAttempt.objects.filter(state="succeeded").values_list("id", flat=True))
+    assert {row["reference"] for row in sandbox.ledger()["requests"]} == {
+        attempt.public_id for attempt in attempts if attempt.id in paid
+    }
+    for call in GatewayCall.objects.select_related("attempt"):
+        assert call.started_at < call.attempt.expires_at
+    assert PaymentAttempt.objects.filter(state="expired").count() == 24 - len(paid)
+    assert factories.stock_of(item) == (100 - len(paid), 0, len(paid))
+
+
+def test_sweeps_claims_and_submits_end_each_attempt_once(item: StockItem, sandbox: SandboxProcess) -> None:
     attempts = [factories.place_order(customer=factories.make_user(), item=item) for _ in range(12)]
     for index, attempt in enumerate(attempts):
         if index % 3:

@@ -7,14 +7,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
+import psycopg
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from payments import clocks
+from payments import clocks, lifecycle
 from payments.models import Order, PaymentAttempt, StockItem
 from tests import factories
+from tests.contract.sandbox_server import SandboxProcess
+from tests.system import test_database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,7 +29,9 @@ class Api:
     """A client that speaks JSON with a token."""
 
     def __init__(self, token: str | None) -> None:
-        self.client = Client(headers={"Authorization": f"Bearer {token}"} if token else {})
+        # As on a real server: a refused token must not be answered as a missing CSRF token.
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self.client = Client(enforce_csrf_checks=True, headers=headers)
 
     def get(self, path: str) -> Any:
         return self.client.get(path)
@@ -104,6 +110,45 @@ def test_an_attempt_past_its_deadline_reads_as_expired_before_any_sweep(
     read = api.get(f"/api/payments/{attempt.public_id}/").json()
     assert (read["state"], read["can_pay"], read["time_remaining_seconds"]) == ("expired", False, 0)
     assert read["failure"]["code"] == "payment_expired"
+    attempt.refresh_from_db()
+    assert attempt.state == "open"
+
+
+def test_an_expired_job_that_nobody_ended_yet_promises_nothing_about_the_money(
+    api: Api, customer: User, item: StockItem
+) -> None:
+    """A claim that read its clock in time may be about to commit."""
+    attempt = factories.submit(factories.place_order(customer=customer, item=item))
+    factories.age_attempt(attempt.id, seconds_left=-1)
+    read = api.get(f"/api/payments/{attempt.public_id}/").json()
+    assert read["state"] == "expired"
+    assert "not been charged" not in read["message"]
+    lifecycle.sweep_expired()
+    assert "not been charged" in api.get(f"/api/payments/{attempt.public_id}/").json()["message"]
+
+
+def test_an_order_in_doubt_past_its_deadline_is_not_called_cancelled(
+    api: Api, customer: User, item: StockItem, sandbox: SandboxProcess
+) -> None:
+    attempt = factories.submit(
+        factories.place_order(customer=customer, item=item, order_id="ORD-DOUBT"), token="tok_reset_after"
+    )
+    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "in_doubt"
+    factories.age_attempt(attempt.id, seconds_left=-1)
+    status = api.get("/api/orders/payment-status/ORD-DOUBT/").json()
+    assert status["is_payment_window_active"] is False
+    assert "finding out what happened" in status["message"]
+
+
+def test_a_lock_that_nobody_gives_back_is_a_503_that_changes_nothing(api: Api, customer: User, item: StockItem) -> None:
+    attempt = factories.place_order(customer=customer, item=item)
+    with psycopg.connect(test_database_url()) as holder:
+        holder.execute("SELECT id FROM payments_order FOR UPDATE")
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '100ms'")
+        response = api.post(f"/api/payments/{attempt.public_id}/submit/", {"payment_token": "tok_visa"})
+        connection.close()
+    assert problem(response, 503, "unavailable")["detail"].startswith("Nothing was changed.")
     attempt.refresh_from_db()
     assert attempt.state == "open"
 
@@ -250,6 +295,7 @@ def test_a_complete_token_is_accepted(customer: User, settings: Settings) -> Non
         {"iss": "somebody"},
         {"sub": "999999"},
         {"sub": "admin"},
+        {"sub": "²"},
         {"sub": "-1"},
     ],
 )
@@ -294,6 +340,12 @@ def test_an_unknown_path_below_api_is_a_problem_too(api: Api) -> None:
     problem(api.get("/api/no/such/path/"), 404, "not_found")
 
 
+def test_a_method_that_is_not_offered_is_a_problem_too(api: Api) -> None:
+    response = api.client.delete("/api/orders/")
+    problem(response, 405, "method_not_allowed")
+    assert "POST" in response["Allow"]
+
+
 def test_health_says_alive_and_ready(client: Client, db: None) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json()["status"] == "ready"
@@ -307,7 +359,9 @@ def test_the_documentation_names_every_path(client: Client, db: None) -> None:
         "/api/payments/{payment_id}/",
         "/api/payments/{payment_id}/submit/",
     }
-    assert client.get("/api/docs").status_code == 200
+    page = client.get("/api/docs").content.decode()
+    assert "swagger" in page
+    assert "https://" not in page.replace("https://github.com/", "")  # Nothing is loaded from another host.
 
 
 def test_the_request_id_reaches_the_row(api: Api, customer: User, item: StockItem) -> None:

@@ -10,6 +10,7 @@ from django.db import DatabaseError, IntegrityError, ProgrammingError, connectio
 from payments import clocks
 from payments.domain.ids import new_id
 from payments.domain.states import SLOT_HOLDING, TERMINAL, AttemptState, edges
+from payments.lifecycle.transition import move_attempt
 from payments.models import HistoryEntry, Order, PaymentAttempt, Reservation, StockItem
 from tests import factories
 
@@ -46,6 +47,24 @@ def insert_attempt(order: Order, **columns: Any) -> PaymentAttempt:
     return attempt
 
 
+def move(attempt: PaymentAttempt, *states: str) -> None:
+    """Move an attempt along a way that the table has, with its history."""
+    now = clocks.database_now()
+    for state in states:
+        with transaction.atomic():  # noqa: TID251 - behind the lifecycle's back
+            move_attempt(
+                attempt,
+                to=AttemptState(state),
+                now=now,
+                actor="test",
+                reason="test",
+                due_at=None if state in TERMINAL else now,
+                fence=1,
+                gateway_key=str(attempt.id),
+                failure_code="declined" if state == "failed" else "",
+            )
+
+
 @pytest.fixture
 def attempt(customer: User, item: StockItem) -> PaymentAttempt:
     return factories.place_order(customer=customer, item=item)
@@ -54,12 +73,8 @@ def attempt(customer: User, item: StockItem) -> PaymentAttempt:
 @pytest.fixture
 def free_order(attempt: PaymentAttempt) -> Order:
     """An order whose slot is free: its attempt has failed."""
-    order = attempt.order
-    values = {"state": "failed", "failure_code": "declined", "fence": 1, "gateway_key": "k", "due_at": None}
-    for state in ("queued", "charging"):
-        PaymentAttempt.objects.filter(id=attempt.id).update(state=state, fence=1, gateway_key="k")
-    PaymentAttempt.objects.filter(id=attempt.id).update(**values, closed_at=clocks.database_now())
-    return order
+    move(attempt, "queued", "charging", "failed")
+    return attempt.order
 
 
 @pytest.mark.parametrize(
@@ -101,9 +116,9 @@ def test_a_second_success_of_an_order_even_without_the_slot_index(free_order: Or
 
 def test_two_charges_of_one_customer_at_once(customer: User, item: StockItem) -> None:
     first, second = (factories.submit(factories.place_order(customer=customer, item=item)) for _ in range(2))
-    PaymentAttempt.objects.filter(id=first.id).update(state="charging", fence=1, gateway_key="k1")
+    move(first, "charging")
     with pytest.raises(IntegrityError, match="attempt_one_charging_per_customer"):
-        PaymentAttempt.objects.filter(id=second.id).update(state="charging", fence=1, gateway_key="k2")
+        move(second, "charging")
 
 
 @pytest.mark.parametrize("number", [0, 4])
@@ -148,6 +163,7 @@ def test_every_transition_outside_the_table_and_none_inside(free_order: Order) -
                     "failure_code": "declined" if after == "failed" else "",
                     "fence": 1,
                     "gateway_key": "k",
+                    "version": 2,
                 }
                 try:
                     with transaction.atomic():  # noqa: TID251 - the savepoint of one try
@@ -159,6 +175,12 @@ def test_every_transition_outside_the_table_and_none_inside(free_order: Order) -
                 assert accepted == ((before.value, after.value) in allowed), (before, after)
                 transaction.set_rollback(True)
     assert tried == 90
+
+
+def test_a_transition_that_does_not_count(attempt: PaymentAttempt) -> None:
+    for version in (1, 3):
+        with pytest.raises(ProgrammingError, match="counts the version up"):
+            PaymentAttempt.objects.filter(id=attempt.id).update(state="queued", version=version)
 
 
 def test_a_transition_without_its_history_entry(attempt: PaymentAttempt) -> None:

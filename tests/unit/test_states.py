@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from payments.domain.failures import MESSAGES, REMEDIES, FailureCode
 from payments.domain.messages import attempt_message, order_message
 from payments.domain.states import (
@@ -70,7 +72,21 @@ def test_every_order_has_a_sentence() -> None:
     for status in OrderStatus:
         for payment_status in PaymentStatus:
             for is_active in (True, False):
-                assert order_message(status=status, payment_status=payment_status, is_window_active=is_active)
+                assert order_message(
+                    status=status, payment_status=payment_status, is_window_active=is_active, unresolved=None
+                )
+
+
+@pytest.mark.parametrize("state", sorted(UNRESOLVED))
+def test_an_order_that_the_gateway_may_know_of_is_not_called_cancelled(state: AttemptState) -> None:
+    message = order_message(
+        status=OrderStatus.UNDER_PAYING,
+        payment_status=PaymentStatus.PENDING,
+        is_window_active=False,
+        unresolved=state,
+    )
+    assert "cancelled" not in message
+    assert "do not pay again" in message
 
 
 def test_the_diagram_in_the_documentation_is_the_table(checkout_folder: Path) -> None:

@@ -35,7 +35,14 @@ DECLINES: Mapping[str, FailureCode] = MappingProxyType(
 _REFUSALS: Mapping[int, FailureCode] = MappingProxyType(
     {400: _C.INVALID_REQUEST, 401: _C.CONFIGURATION, 403: _C.CONFIGURATION, 404: _C.CONFIGURATION}
 )
-_CREATED, _PAYMENT_REQUIRED, _CONFLICT, _TOO_MANY = 201, 402, 409, 429
+# Refusals of this request that leave open what became of an earlier one under the same key.
+_DOUBTS: Mapping[str, FailureCode] = MappingProxyType(
+    {
+        "idempotency_key_in_use": _C.KEY_IN_FLIGHT,
+        "idempotency_key_mismatch": _C.KEY_MISMATCH,
+    }
+)
+_CREATED, _PAYMENT_REQUIRED, _TOO_MANY = 201, 402, 429
 
 
 class SandboxGateway:
@@ -66,56 +73,62 @@ class SandboxGateway:
             case Broken(detail=detail, by_deadline=by_deadline):
                 return InDoubt(code=_C.GATEWAY_TIMEOUT if by_deadline else _C.GATEWAY_ERROR, detail=detail)
             case Answer() as answer:
-                return _read(answer)
+                return read_answer(answer, request=request)
 
     def close(self) -> None:
         """Let go of every connection."""
         self._transport.close()
 
 
-def _read(answer: Answer) -> Outcome:
+def read_answer(answer: Answer, *, request: ChargeRequest) -> Outcome:
+    """Turn an HTTP answer to `request` into an outcome; what proves nothing is a doubt."""
     try:
         content = json.loads(answer.body)
     except ValueError:
         content = None
     if not isinstance(content, dict):
         return InDoubt(code=_C.GATEWAY_ERROR, detail=f"HTTP {answer.status} without a JSON object")
+    if answer.status == _CREATED:
+        return _read_charge(content, request=request)
     error = content.get("error")
     if not isinstance(error, dict):
         error = {}
-    code = error.get("code", "")
-    if answer.status == _CREATED:
-        return _read_charge(content)
+    code = str(error.get("code", ""))
     if answer.status == _PAYMENT_REQUIRED and code == "card_declined":
         return _read_decline(error)
     if answer.status == _TOO_MANY:
         return NeverSent(code=_C.RATE_LIMITED, detail=f"HTTP {answer.status} {code}")
-    if answer.status == _CONFLICT and code == "idempotency_key_in_use":
-        return InDoubt(code=_C.KEY_IN_FLIGHT, detail=f"HTTP {answer.status} {code}")
-    if code == "idempotency_key_mismatch":
-        return InDoubt(code=_C.KEY_MISMATCH, detail=f"HTTP {answer.status} {code}")
+    if code in _DOUBTS:
+        return InDoubt(code=_DOUBTS[code], detail=f"HTTP {answer.status} {code}")
     if answer.status in _REFUSALS and code:
         return Declined(code=_REFUSALS[answer.status], gateway_code=code, reference=None)
     return InDoubt(code=_C.GATEWAY_ERROR, detail=f"HTTP {answer.status} {code}")
 
 
-def _read_charge(charge: Mapping[str, Any]) -> Outcome:
-    reference = str(charge.get("id", ""))
-    match charge.get("status"):
-        case "captured" if reference:
+def _read_charge(charge: Mapping[str, Any], *, request: ChargeRequest) -> Outcome:
+    reference, status = charge.get("id"), charge.get("status")
+    if not isinstance(reference, str) or not reference:
+        return InDoubt(code=_C.GATEWAY_ERROR, detail=f"a charge with the id {reference!r}")
+    asked = {"reference": request.reference, "amount_minor": request.amount_minor, "currency": request.currency}
+    said = {name: charge.get(name) for name in asked}
+    if said != asked:
+        return InDoubt(code=_C.GATEWAY_ERROR, detail=f"the charge {reference} is another one: {said}")
+    match status:
+        case "captured":
             return Captured(reference=reference)
-        case "authorized" if reference:
+        case "authorized":
             return Authorized(reference=reference)
-        case "pending" if reference:
-            return Pending(reference=reference, redirect_url=charge.get("redirect_url"))
-        case status:
+        case "pending":
+            redirect_url = charge.get("redirect_url")
+            return Pending(reference=reference, redirect_url=None if redirect_url is None else str(redirect_url))
+        case _:
             return InDoubt(code=_C.GATEWAY_ERROR, detail=f"a charge with status {status!r}")
 
 
 def _read_decline(error: Mapping[str, Any]) -> Outcome:
     gateway_code = str(error.get("decline_code", ""))
     charge = error.get("charge")
-    reference = str(charge.get("id")) if isinstance(charge, dict) and charge.get("id") else None
+    reference = str(charge["id"]) if isinstance(charge, dict) and charge.get("id") else None
     code = DECLINES.get(gateway_code)
     if code is None:
         # Somebody has to classify it; until then it is a plain decline, never retried blindly.

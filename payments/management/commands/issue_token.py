@@ -19,8 +19,8 @@ class Command(BaseCommand):
         parser.add_argument("--minutes", type=int, default=60, help="How long it is valid (default: 60).")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        if settings.SETTINGS_MODULE.endswith(".production"):
-            message = "Tokens are issued for development only; production trusts its own identity service."
+        if not settings.PAYMENT_DEMO:
+            message = "Tokens are issued for demonstrations only: set PAYWINDOW_DEMO=1, outside production."
             raise CommandError(message)
         user = User.objects.filter(username=options["username"], is_active=True).first()
         if user is None:
