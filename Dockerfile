@@ -18,7 +18,7 @@ COPY payments ./payments
 COPY workers ./workers
 COPY beat_schedules ./beat_schedules
 # Collecting files connects to nothing and signs nothing; these values only let the settings load.
-RUN DATABASE_URL=postgresql:///build REDIS_URL=redis://build DJANGO_SECRET_KEY=build JWT_SIGNING_KEY=build \
+RUN DATABASE_URL=postgresql:///build REDIS_URL=redis://build DJANGO_SECRET_KEY=build JWT_SIGNING_KEY=build SANDBOX_API_KEY=build \
     python manage.py collectstatic --no-input
 USER paywindow
 EXPOSE 8000

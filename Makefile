@@ -21,7 +21,7 @@ run: .venv/run.stamp  ## Start the whole system on this machine and say where to
 	@exec $(VENV_PYTHON) -m project.run
 
 token: .venv/run.stamp  ## Print an API token of the demo customer (USERNAME=staff for another), while `make run` runs.
-	@LOG_LEVEL=WARNING $(VENV_PYTHON) manage.py issue_token $(or $(USERNAME),customer)
+	@PAYWINDOW_DEMO=1 LOG_LEVEL=WARNING $(VENV_PYTHON) manage.py issue_token $(or $(USERNAME),customer)
 
 test: .venv/dev.stamp  ## Run the tests. ARGS="-k name" narrows them.
 	@$(VENV_PYTHON) -m pytest $(ARGS)
@@ -36,6 +36,7 @@ check: lint  ## Everything that must pass: lint, migrations, Django's checks, te
 	@$(VENV_PYTHON) manage.py makemigrations --check --dry-run
 	@$(VENV_PYTHON) manage.py check
 	@DJANGO_SETTINGS_MODULE=project.settings.production DJANGO_ALLOWED_HOSTS=shop.example \
+		DATABASE_URL=postgresql:///not-asked REDIS_URL=redis://not-asked SANDBOX_API_KEY=made-up \
 		DJANGO_SECRET_KEY=made-up-for-this-check-0123456789-abcdefghijklmnopqrstuvwxyz \
 		JWT_SIGNING_KEY=made-up-too-for-this-check-9876543210-zyxwvutsrqponmlkjihgfed \
 		$(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
