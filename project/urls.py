@@ -1,15 +1,19 @@
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 handler400 = "payments.api.problems.handle_400"
 handler404 = "payments.api.problems.handle_404"
 handler500 = "payments.api.problems.handle_500"
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("", include("payments.api.urls")),
 ]
 
 if settings.PAYMENT_DEMO:
-    urlpatterns.append(path("shop/", include("payments.web.urls")))
+    urlpatterns += [
+        path("", RedirectView.as_view(pattern_name="shop:items")),
+        path("shop/", include("payments.web.urls")),
+    ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -19,17 +20,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Observation:
-    """An outcome in the words of the `GatewayCall` row."""
+    """An outcome in the words of the `GatewayCall` row, each fit for its column."""
 
     outcome: str
     code: str = ""
     detail: str = ""
     reference: str = ""
-
-
-def _fit(text: str, *, length: int) -> str:
-    """Make a gateway's text fit a column: what a stranger writes must not keep us from writing down what happened."""
-    return text.replace("\x00", "")[:length]
+    redirect_url: str = ""
 
 
 def record_outcome(*, claim: Claim, outcome: Outcome) -> AttemptState:
@@ -45,13 +42,13 @@ def record_outcome(*, claim: Claim, outcome: Outcome) -> AttemptState:
             finished_at=now,
             outcome=observation.outcome,
             code=observation.code,
-            detail=_fit(observation.detail, length=500),
-            reference=_fit(observation.reference, length=255),
+            detail=observation.detail,
+            reference=observation.reference,
         )
         attempt = PaymentAttempt.objects.get(id=claim.attempt_id)
         is_current = attempt.fence == claim.fence and attempt.state == AttemptState.CHARGING
         if is_current and order is not None:
-            _apply(outcome, attempt=attempt, order=order, now=now)
+            _apply(outcome, seen=observation, attempt=attempt, order=order, now=now)
     state = AttemptState(attempt.state)
     log.info(
         "charge_recorded" if is_current else "charge_recorded_after_its_claim",
@@ -66,95 +63,73 @@ def record_outcome(*, claim: Claim, outcome: Outcome) -> AttemptState:
 def _observe(outcome: Outcome) -> _Observation:
     match outcome:
         case Captured(reference=reference):
-            return _Observation("captured", reference=reference)
+            return _Observation("captured", reference=_fit(reference, length=255))
         case Authorized(reference=reference):
-            return _Observation("authorized", reference=reference)
-        case Pending(reference=reference):
-            return _Observation("pending", reference=reference)
-        case Declined(code=code, gateway_code=gateway_code, reference=reference):
-            return _Observation("declined", code=code.value, detail=gateway_code, reference=reference or "")
-        case NeverSent(code=code, detail=detail):
-            return _Observation("never_sent", code=code.value, detail=detail)
-        case InDoubt(code=code, detail=detail):
-            return _Observation("in_doubt", code=code.value, detail=detail)
-
-
-def _apply(outcome: Outcome, *, attempt: PaymentAttempt, order: Order, now: datetime) -> None:
-    limits = config.limits()
-    match outcome:
-        case Captured(reference=reference):
-            move_attempt(
-                attempt,
-                to=AttemptState.SUCCEEDED,
-                now=now,
-                actor=WORKER,
-                reason="captured",
-                evidence={"reference": _fit(reference, length=255)},
-                gateway_reference=_fit(reference, length=255),
+            return _Observation("authorized", reference=_fit(reference, length=255))
+        case Pending(reference=reference, redirect_url=url):
+            return _Observation(
+                "pending", reference=_fit(reference, length=255), redirect_url=_fit(url or "", length=2048)
             )
-            _mark_paid(order, now=now)
         case Declined(code=code, gateway_code=gateway_code, reference=reference):
-            move_attempt(
-                attempt,
+            return _Observation(
+                "declined", code, detail=_fit(gateway_code, length=64), reference=_fit(reference or "", length=255)
+            )
+        case NeverSent(code=code, detail=detail):
+            return _Observation("never_sent", code, detail=_fit(detail, length=500))
+        case InDoubt(code=code, detail=detail):
+            return _Observation("in_doubt", code, detail=_fit(detail, length=500))
+
+
+def _fit(text: str, *, length: int) -> str:
+    # What a stranger writes must not keep us from writing down what happened.
+    return text.replace("\x00", "")[:length]
+
+
+def _apply(outcome: Outcome, *, seen: _Observation, attempt: PaymentAttempt, order: Order, now: datetime) -> None:
+    limits = config.limits()
+    move = partial(move_attempt, attempt, now=now, actor=WORKER)
+    look_again_at = now + timedelta(seconds=limits.resolve_after_seconds)
+    match outcome:
+        case Captured():
+            evidence = {"reference": seen.reference}
+            move(to=AttemptState.SUCCEEDED, reason="captured", evidence=evidence, gateway_reference=seen.reference)
+            _mark_paid(order, now=now)
+        case Declined():
+            evidence = {"code": seen.code, "gateway_code": seen.detail}
+            move(
                 to=AttemptState.FAILED,
-                now=now,
-                actor=WORKER,
                 reason="declined",
-                evidence={"code": code.value, "gateway_code": _fit(gateway_code, length=64)},
-                failure_code=code.value,
-                gateway_reference=_fit(reference or "", length=255),
+                evidence=evidence,
+                failure_code=seen.code,
+                gateway_reference=seen.reference,
             )
             # The stock stays held until the deadline, so that the customer can try again.
             Order.objects.filter(id=order.id).update(payment_status=PaymentStatus.FAILED)
-        case Pending(reference=reference, redirect_url=redirect_url):
-            move_attempt(
-                attempt,
+        case Pending():
+            move(
                 to=AttemptState.CONFIRMING,
-                now=now,
-                actor=WORKER,
                 reason="gateway_confirms_later",
                 due_at=now + timedelta(seconds=limits.webhook_wait_seconds),
-                evidence={"reference": _fit(reference, length=255)},
-                gateway_reference=_fit(reference, length=255),
-                redirect_url=_fit(redirect_url or "", length=2048),
+                evidence={"reference": seen.reference},
+                gateway_reference=seen.reference,
+                redirect_url=seen.redirect_url,
             )
-        case NeverSent(code=code, detail=detail):
+        case NeverSent():
             # Provably nothing happened: the same request may go out again, as long as the window is open.
-            move_attempt(
-                attempt,
-                to=AttemptState.QUEUED,
-                now=now,
-                actor=WORKER,
-                reason="never_sent",
-                due_at=now + timedelta(seconds=limits.redispatch_seconds),
-                evidence={"code": code.value, "detail": _fit(detail, length=500)},
-            )
-        case InDoubt(code=code, detail=detail):
-            _doubt(attempt, now=now, reason=code.value, evidence={"detail": _fit(detail, length=500)})
-        case Authorized(reference=reference):
+            due_at = now + timedelta(seconds=limits.redispatch_seconds)
+            evidence = {"code": seen.code, "detail": seen.detail}
+            move(to=AttemptState.QUEUED, reason="never_sent", due_at=due_at, evidence=evidence)
+        case InDoubt():
+            move(to=AttemptState.IN_DOUBT, reason=seen.code, due_at=look_again_at, evidence={"detail": seen.detail})
+        case Authorized():
             # We asked for a capture and got a promise: the money is held there, so only asking tells what follows.
-            _doubt(
-                attempt,
-                now=now,
+            move(
+                to=AttemptState.IN_DOUBT,
                 reason="authorized_not_captured",
-                evidence={"reference": _fit(reference, length=255)},
-                reference=_fit(reference, length=255),
+                due_at=look_again_at,
+                evidence={"reference": seen.reference},
+                gateway_reference=seen.reference,
             )
-
-
-def _doubt(
-    attempt: PaymentAttempt, *, now: datetime, reason: str, evidence: dict[str, object], reference: str = ""
-) -> None:
-    move_attempt(
-        attempt,
-        to=AttemptState.IN_DOUBT,
-        now=now,
-        actor=WORKER,
-        reason=reason,
-        due_at=now + timedelta(seconds=config.limits().resolve_after_seconds),
-        evidence=evidence,
-        gateway_reference=reference,
-    )
 
 
 def _mark_paid(order: Order, *, now: datetime) -> None:

@@ -41,3 +41,6 @@ class GatewayCall(models.Model):
             ),
             pgtrigger.Protect(name="gateway_call_kept", operation=pgtrigger.Delete),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.outcome or 'no end seen'}"

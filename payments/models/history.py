@@ -36,3 +36,6 @@ class HistoryEntry(models.Model):
             pgtrigger.Protect(name="history_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
         ]
         verbose_name_plural = "history entries"
+
+    def __str__(self) -> str:
+        return f"{self.number}. {self.to_state}"

@@ -9,18 +9,6 @@ import pytest
 from tests.contract.sandbox_server import API_KEY, SandboxProcess, wait_until
 
 
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with SandboxProcess(ledger=tmp_path_factory.mktemp("sandbox") / "ledger.db") as started:
-        yield started
-
-
-@pytest.fixture
-def sandbox(process: SandboxProcess) -> SandboxProcess:
-    process.reset()
-    return process
-
-
 @pytest.fixture
 def browser() -> Iterator[httpx.Client]:
     with httpx.Client(trust_env=False) as client:

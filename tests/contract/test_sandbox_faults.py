@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import socket
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -11,24 +10,6 @@ from payments.gateways.sandbox.behaviours import AMOUNT_ENDINGS, BEHAVIOURS, Kin
 from tests.contract.sandbox_server import API_KEY, SandboxProcess, wait_until
 
 DECLINES = sorted(name for name, behaviour in BEHAVIOURS.items() if behaviour.kind is Kind.DECLINE)
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with SandboxProcess(ledger=tmp_path_factory.mktemp("sandbox") / "ledger.db") as started:
-        yield started
-
-
-@pytest.fixture
-def sandbox(process: SandboxProcess) -> SandboxProcess:
-    process.reset()
-    return process
-
-
-@pytest.fixture
-def pool() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
-    with concurrent.futures.ThreadPoolExecutor(max_workers=4) as threads:
-        yield threads
 
 
 def last_request(sandbox: SandboxProcess) -> tuple[bool, int | None, str]:

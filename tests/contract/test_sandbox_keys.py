@@ -2,30 +2,11 @@
 
 import concurrent.futures
 import threading
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.contract.sandbox_server import SandboxProcess, wait_until
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with SandboxProcess(ledger=tmp_path_factory.mktemp("sandbox") / "ledger.db") as started:
-        yield started
-
-
-@pytest.fixture
-def sandbox(process: SandboxProcess) -> SandboxProcess:
-    process.reset()
-    return process
-
-
-@pytest.fixture
-def pool() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
-    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as threads:
-        yield threads
 
 
 def code(response: httpx.Response) -> str:

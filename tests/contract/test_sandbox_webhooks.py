@@ -59,12 +59,6 @@ def shop() -> Iterator[Shop]:
     opened.close()
 
 
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
-    with SandboxProcess(ledger=tmp_path_factory.mktemp("sandbox") / "ledger.db") as started:
-        yield started
-
-
 @pytest.fixture
 def sandbox(process: SandboxProcess, shop: Shop) -> Iterator[SandboxProcess]:
     process.reset()

@@ -368,3 +368,7 @@ def test_the_request_id_reaches_the_row(api: Api, customer: User, item: StockIte
     attempt = factories.place_order(customer=customer, item=item)
     assert api.post(f"/api/payments/{attempt.public_id}/submit/", {"payment_token": "tok_visa"}).status_code == 202
     assert str(UUID(PaymentAttempt.objects.get().correlation_id)) == PaymentAttempt.objects.get().correlation_id
+
+
+def test_the_front_door_of_the_demo_leads_to_its_shop(client: Client, db: None) -> None:
+    assert client.get("/", follow=True).redirect_chain == [("/shop/", 302)]
