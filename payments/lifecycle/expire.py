@@ -7,7 +7,7 @@ comes too late ends its own order the same way, so there is one piece of SQL tha
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -136,11 +136,5 @@ def _finish(expired: int, *, batches: int, started: float, is_finished: bool) ->
         is_finished=is_finished,
     )
     if expired or not is_finished:
-        log.info(
-            "sweep_finished",
-            expired_orders=run.expired_orders,
-            batches=run.batches,
-            duration_seconds=run.duration_seconds,
-            is_finished=run.is_finished,
-        )
+        log.info("sweep_finished", **asdict(run))
     return run
