@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pgtrigger
 from django.contrib.auth.models import User
+from django.db.models import F
 
 from payments import clocks, lifecycle, queries
 from payments.models import Order, PaymentAttempt, StockItem
@@ -42,19 +43,17 @@ def submit(attempt: PaymentAttempt, *, token: str = "tok_visa") -> PaymentAttemp
     return attempt
 
 
-def age_attempt(attempt_id: UUID, *, seconds_left: float) -> None:
-    """Move an attempt's whole window back in time, until `seconds_left` are left of it.
+def age_attempt(*attempt_ids: UUID, seconds_left: float) -> None:
+    """Move the whole windows of attempts back in time, until `seconds_left` are left of each.
 
     The database never lets a deadline be moved; a test that cannot wait a quarter of an hour switches that one
     trigger off for its own statement.
     """
-    attempt = PaymentAttempt.objects.get(id=attempt_id)
-    earlier = attempt.expires_at - (clocks.database_now() + timedelta(seconds=seconds_left))
+    deadline = clocks.database_now() + timedelta(seconds=seconds_left)
+    attempts = PaymentAttempt.objects.filter(id__in=attempt_ids)
     with pgtrigger.ignore("payments.PaymentAttempt:attempt_facts"):
-        PaymentAttempt.objects.filter(id=attempt_id).update(
-            opened_at=attempt.opened_at - earlier, expires_at=attempt.expires_at - earlier
-        )
-    Order.objects.filter(id=attempt.order_id).update(payment_expires_at=attempt.expires_at - earlier)
+        attempts.update(opened_at=F("opened_at") - (F("expires_at") - deadline), expires_at=deadline)
+    Order.objects.filter(attempts__in=attempts).update(payment_expires_at=deadline)
 
 
 def stock_of(item: StockItem) -> tuple[int, int, int]:

@@ -98,7 +98,7 @@ def test_an_order_goes_from_the_shop_to_paid(system: System, shopper: Shopper, i
 def test_an_order_that_is_left_alone_expires_by_itself(system: System, shopper: Shopper, item: StockItem) -> None:
     order = shopper.order(order_id="ORD-IDLE")
     payment = order["payment"]
-    factories.age_attempt(attempt_id(payment["id"]), seconds_left=1.5)
+    factories.age_attempt(attempt_id(payment["id"]), seconds_left=3)
     assert shopper.status("ORD-IDLE")["is_payment_window_active"] is True
     wait_until(lambda: shopper.status("ORD-IDLE")["status"] == "cancelled", what="the sweep", deadline_seconds=30)
     assert shopper.status("ORD-IDLE")["payment_status"] == "expired"

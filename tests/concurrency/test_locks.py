@@ -25,11 +25,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 T = TypeVar("T")
 
 
-def at_once(acts: Sequence[Callable[[], T]]) -> list[T | Exception]:
-    """Run every act in a thread of its own, all released at the same instant; errors are results."""
-    barrier = threading.Barrier(len(acts))
+def at_once(acts: Sequence[Callable[[], T]], *, when_ready: Callable[[], None] | None = None) -> list[T | Exception]:
+    """Run every act in a thread of its own, all released at the same instant; refusals are results.
+
+    `when_ready` runs just before, when every thread has its connection, so that what follows takes little time.
+    """
+    barrier = threading.Barrier(len(acts), action=when_ready)
 
     def run(act: Callable[[], T]) -> T | Exception:
+        connection.ensure_connection()
         barrier.wait()
         try:
             return act()
@@ -61,25 +65,24 @@ def test_a_lock_held_past_the_deadline_does_not_let_the_charge_through(
     item: StockItem, sandbox: SandboxProcess, table: str
 ) -> None:
     """50 claims wait for a lock while the windows close, first for the order's or last of all; none gets through."""
-    attempts = []
-    for _ in range(50):
-        attempt = factories.submit(factories.place_order(customer=factories.make_user(), item=item))
-        factories.age_attempt(attempt.id, seconds_left=5)
-        attempts.append(attempt)
+    attempts = [factories.submit(factories.place_order(customer=factories.make_user(), item=item)) for _ in range(50)]
     results: list[Any] = []
     with another_session() as holder, another_session() as observer:
         observer.autocommit = True
-        holder.execute(f"SELECT id FROM {table} FOR UPDATE")
-        charges = threading.Thread(
-            target=lambda: results.extend(
-                at_once([lambda a=attempt: lifecycle.charge_attempt(attempt_id=a.id) for attempt in attempts])  # type: ignore[misc] # a binds the loop's value
-            )
-        )
+
+        def close_the_windows_soon() -> None:
+            factories.age_attempt(*(attempt.id for attempt in attempts), seconds_left=7)
+            holder.execute(f"SELECT id FROM {table} FOR UPDATE")
+
+        claims = [partial(lifecycle.charge_attempt, attempt_id=attempt.id) for attempt in attempts]
+        charges = threading.Thread(target=lambda: results.extend(at_once(claims, when_ready=close_the_windows_soon)))
         charges.start()
-        wait_until(lambda: waiting_for_locks(observer) == 50, what="every claim waits for its lock")
-        deadlines = sorted(PaymentAttempt.objects.values_list("expires_at", flat=True))
-        assert clocks.database_now() < deadlines[0], "the claims must begin to wait inside their windows"
-        wait_until(lambda: clocks.database_now() > deadlines[-1], what="every window has closed")
+        wait_until(
+            lambda: waiting_for_locks(observer) == 50, what="every claim waits for its lock", deadline_seconds=30
+        )
+        (deadline,) = set(PaymentAttempt.objects.values_list("expires_at", flat=True))
+        assert clocks.database_now() < deadline, "the claims must begin to wait inside their windows"
+        wait_until(lambda: clocks.database_now() > deadline, what="every window has closed")
         holder.rollback()
         charges.join()
     assert results == [NotClaimed.EXPIRED] * 50
@@ -94,7 +97,7 @@ def test_a_claim_that_waited_for_the_customers_other_charge_looks_at_the_clock_a
 ) -> None:
     """The wait is for an index entry: the other claim's transaction is open, and is then taken back."""
     first, second = (factories.submit(factories.place_order(customer=customer, item=item)) for _ in range(2))
-    factories.age_attempt(second.id, seconds_left=3)
+    factories.age_attempt(second.id, seconds_left=5)
     deadline = PaymentAttempt.objects.get(id=second.id).expires_at
     results: list[Any] = []
     with another_session() as holder, another_session() as observer:
