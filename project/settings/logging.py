@@ -40,6 +40,7 @@ LOGGING = {
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        "flower.inspector": {"level": "ERROR"},  # It asks before the workers are up, each time.
         "django.server": {"level": "WARNING"},
     },
 }
