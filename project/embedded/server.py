@@ -73,10 +73,19 @@ class Server(abc.ABC):
     @abc.abstractmethod
     def _answers(self) -> bool: ...
 
+    def _is_gone(self, launched_pid: int) -> bool:
+        # Twice, since a process shows no arguments at the moment when it becomes another program.
+        for is_second_look in (False, True):
+            if is_second_look:
+                pause()
+            if self.pid() is not None or runs_with(launched_pid, self.argument):
+                return False
+        return True
+
     def _await_answer(self, launched_pid: int = 0) -> None:
         deadline = monotonic() + START_SECONDS
         while not self._answers():
-            if self.pid() is None and not runs_with(launched_pid, self.argument):
+            if self._is_gone(launched_pid):
                 message = f"The embedded {self.name} ended while starting: {tail(self.log)}. {OWN_SERVERS}"
                 raise DiedError(message)
             if monotonic() > deadline:
