@@ -27,7 +27,7 @@ def test_a_method_with_a_window_of_its_own_is_named(settings: Settings) -> None:
         ("PAYMENT_GATEWAY_CONNECT_SECONDS", 30, ["PAYMENT_GATEWAY_CONNECT_SECONDS (30)", "TOTAL_SECONDS (30)"]),
         ("PAYMENT_LEASE_SECONDS", 30, ["PAYMENT_LEASE_SECONDS (30)", "PAYMENT_GATEWAY_TOTAL_SECONDS"]),
         ("PAYMENT_METHODS", {"card": {"gateway": "nowhere"}}, ["'nowhere'", "sandbox"]),
-        ("PAYMENT_CURRENCIES", ["USD", "XXX"], ["'XXX'"]),
+        ("PAYMENT_CURRENCIES", ["USD", "ZZZ"], ["'ZZZ'"]),
     ],
 )
 def test_settings_that_contradict_each_other_are_both_named(
