@@ -43,6 +43,41 @@ class AlreadySubmitted(PaymentError):
     title = "The payment was already submitted"
 
 
+class RetryRefused(PaymentError):
+    """The order may not be tried again; `reason` says why, `attempts_left` how often it still could be."""
+
+    code = "retry_refused"
+    title = "The payment cannot be tried again"
+
+
+class RefundRefused(PaymentError):
+    """There is nothing to give back, or not this much."""
+
+    code = "refund_refused"
+    title = "The payment cannot be refunded"
+
+
+class PaymentInFlight(PaymentError):
+    """Another submission of the attempt passed the gate a moment ago."""
+
+    code = "payment_in_flight"
+    title = "The payment is in flight"
+
+
+class IdempotencyKeyInUse(PaymentError):
+    """A request with this idempotency key is still being carried out."""
+
+    code = "idempotency_key_in_use"
+    title = "The idempotency key is in use"
+
+
+class IdempotencyKeyReused(PaymentError):
+    """The idempotency key belongs to another request."""
+
+    code = "idempotency_key_reused"
+    title = "The idempotency key was used for another request"
+
+
 class DuplicateOrder(PaymentError):
     """The shop's order id is taken."""
 

@@ -15,6 +15,8 @@ class Prefix(enum.StrEnum):
 
     ORDER = "ord"
     PAYMENT = "pay"
+    COMPENSATION = "cmp"
+    ANNOUNCEMENT = "ann"
 
 
 def new_id() -> uuid.UUID:

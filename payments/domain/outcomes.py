@@ -1,8 +1,34 @@
 """What a gateway answers: a value for every ending of a call. Only bugs are exceptions."""
 
+import enum
 from dataclasses import dataclass
 
 from payments.domain.failures import FailureCode
+
+
+class Operation(enum.StrEnum):
+    """What a gateway can be asked to do."""
+
+    AUTHORIZE = "authorize"  # Hold the money.
+    CHARGE = "charge"  # Hold and take it in one call.
+    CAPTURE = "capture"  # Take what is held.
+    VOID = "void"  # Let go of what is held or still pending.
+    REFUND = "refund"  # Give back what was taken.
+    LOOK_UP = "look_up"  # Ask what became of a charge; moves nothing.
+    CANCEL_KEY = "cancel_key"  # Undo whatever a key did, and bar it from doing anything later.
+
+
+# What may take a customer's money: begun only inside the window, each once under its key.
+BEGINS_CHARGE = frozenset({Operation.AUTHORIZE, Operation.CHARGE})
+
+
+class Undoing(enum.StrEnum):
+    """Why there is no money of ours at the gateway, now and later."""
+
+    BARRED = "barred"  # The key will never do anything.
+    VOIDED = "voided"
+    EXPIRED = "expired"  # The gateway let an authorisation or a pending payment lapse.
+    REFUNDED = "refunded"  # The money was taken, and all of it was given back.
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +36,7 @@ class Captured:
     """The money moved."""
 
     reference: str  # The gateway's id of the charge.
+    refunded_minor: int = 0  # Given back since, in minor units; less than all of it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +56,24 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """The gateway refused; provably no money moved."""
+    """The gateway refused what was asked, and did not do it."""
 
     code: FailureCode
     gateway_code: str  # As the gateway spelled it.
     reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """There is no money of ours under this charge or key, and there will be none."""
+
+    how: Undoing
+    reference: str | None  # None when the key was barred before it made a charge.
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """Asked, the gateway knows of no such charge. That proves nothing while a request may still be on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,4 +92,15 @@ class InDoubt:
     detail: str
 
 
-Outcome = Captured | Authorized | Pending | Declined | NeverSent | InDoubt
+# What one charge can be seen as.
+ChargeSeen = Captured | Authorized | Pending | Declined | Undone
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Asked, the gateway knows of more than one charge under our reference: at most one of them may stand."""
+
+    charges: tuple[ChargeSeen, ...]
+
+
+Outcome = ChargeSeen | Several | NotFound | NeverSent | InDoubt

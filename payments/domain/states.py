@@ -72,6 +72,7 @@ class PaymentStatus(enum.StrEnum):
     PENDING = "pending"  # An attempt lives.
     FAILED = "failed"  # The last attempt failed and none lives; the stock is held until the deadline.
     PAID = "paid"
+    REFUNDED = "refunded"  # Paid, and all of it given back. Never revived.
     EXPIRED = "expired"
     CANCELLED = "cancelled"
 

@@ -6,15 +6,6 @@ MIN_WINDOW = timedelta(minutes=5)  # A customer needs this long to find a card.
 MAX_WINDOW = timedelta(hours=24)  # Stock is not held longer than a day.
 
 
-def window_violation(*, setting: str, minutes: int) -> str | None:
-    """Explain why a window of `minutes` is refused, naming the setting and its bounds; None when it is fine."""
-    window = timedelta(minutes=minutes)
-    if MIN_WINDOW <= window <= MAX_WINDOW:
-        return None
-    shortest, longest = (int(bound.total_seconds() // 60) for bound in (MIN_WINDOW, MAX_WINDOW))
-    return f"{setting} is {minutes} minutes; a payment window lasts at least {shortest} and at most {longest} minutes"
-
-
 def is_over(*, expires_at: datetime, now: datetime) -> bool:
     """Tell whether the window has closed. The deadline itself is already outside."""
     return now >= expires_at

@@ -10,7 +10,7 @@ import yaml
 from project.run import read_procfile
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-APP = ("web", "worker", "upkeep", "beat", "flower", "migrate")
+APP = ("web", "worker", "upkeep", "announce", "beat", "flower", "migrate")
 STORES = ("postgres", "valkey", "rabbitmq")
 
 
@@ -35,7 +35,7 @@ def test_every_part_of_the_system_is_there(services: dict[str, Any]) -> None:
     assert set(services) == {*APP, *STORES}
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "upkeep", "beat", "flower"])
+@pytest.mark.parametrize("name", ["web", "worker", "upkeep", "announce", "beat", "flower"])
 def test_commands_are_those_of_the_procfile(services: dict[str, Any], name: str) -> None:
     assert shell_line(services[name]) == read_procfile(CHECKOUT / "Procfile")[name]
 

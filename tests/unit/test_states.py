@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from payments.domain.failures import MESSAGES, REMEDIES, FailureCode
+from payments.domain.failures import DOUBT_MESSAGES, MESSAGES, REMEDIES, FailureCode
 from payments.domain.messages import attempt_message, order_message
 from payments.domain.states import (
     SLOT_HOLDING,
@@ -51,9 +51,12 @@ def test_every_state_is_reached_from_open() -> None:
 
 
 def test_every_failure_has_a_remedy_and_says_what_happened_to_the_money() -> None:
-    assert set(REMEDIES) == set(MESSAGES) == set(FailureCode)
+    assert set(REMEDIES) == set(MESSAGES) == set(DOUBT_MESSAGES) == set(FailureCode)
     for code, message in MESSAGES.items():
-        assert "not been charged" in message or "finding out" in message, code
+        assert ("not been charged" in message) != (code is FailureCode.GIVEN_BACK), code
+    for code, message in DOUBT_MESSAGES.items():
+        assert "finding out whether you were charged" in message, code
+        assert "do not pay again" in message, code
 
 
 def test_every_state_has_a_sentence_for_the_customer() -> None:
