@@ -1,9 +1,30 @@
 """The rows, with the constraints and triggers that refuse what must not be (DESIGN: what the database refuses)."""
 
+from payments.models.announcement import Announcement, AnnouncementDelivery
 from payments.models.attempt import PaymentAttempt
+from payments.models.clock import ClockEvent, ClockWitness
+from payments.models.compensation import Compensation, CompensationEntry
+from payments.models.duty import Duty
 from payments.models.gateway_call import GatewayCall
 from payments.models.history import HistoryEntry
+from payments.models.idempotency import IdempotencyRecord
 from payments.models.order import Order, OrderLine
 from payments.models.stock import Reservation, StockItem
 
-__all__ = ["GatewayCall", "HistoryEntry", "Order", "OrderLine", "PaymentAttempt", "Reservation", "StockItem"]
+__all__ = [
+    "Announcement",
+    "AnnouncementDelivery",
+    "ClockEvent",
+    "ClockWitness",
+    "Compensation",
+    "CompensationEntry",
+    "Duty",
+    "GatewayCall",
+    "HistoryEntry",
+    "IdempotencyRecord",
+    "Order",
+    "OrderLine",
+    "PaymentAttempt",
+    "Reservation",
+    "StockItem",
+]

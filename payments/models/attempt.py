@@ -1,7 +1,5 @@
 """A payment attempt: one chance to pay one order, inside one window, under one key at the gateway."""
 
-from datetime import datetime
-
 import pgtrigger
 from django.conf import settings
 from django.db import models
@@ -11,10 +9,13 @@ from payments.domain import states
 from payments.domain.ids import Prefix, new_id, public_id
 from payments.domain.money import MAX_AMOUNT_MINOR
 from payments.domain.states import AttemptState
-from payments.domain.window import MAX_WINDOW, MIN_WINDOW, is_over
+from payments.domain.window import MAX_WINDOW, MIN_WINDOW
+from payments.models.chain import every_transition_counts
 from payments.models.order import Order
 
 _TERMINAL = sorted(states.TERMINAL)
+_IN_DOUBT = sorted({AttemptState.IN_DOUBT, AttemptState.NEEDS_REVIEW})
+_ASKED_ABOUT = sorted({AttemptState.CHARGING, AttemptState.CONFIRMING, AttemptState.IN_DOUBT})
 _NEEDS_NO_CLOCK = sorted({*states.TERMINAL, AttemptState.NEEDS_REVIEW})
 
 
@@ -41,12 +42,25 @@ class PaymentAttempt(models.Model):
         help_text="When somebody must look again: deadline, redispatch, lease or resolution.",
     )
 
+    # What the clocks said, for the clock guard (payments/domain/clock.py, Reading.as_stamp).
+    opened_stamp = models.JSONField(default=dict, help_text="What the clocks said when it was opened.")
+    enqueued_stamp = models.JSONField(default=dict, help_text="What they said when its job was last enqueued.")
+    held_since = models.DateTimeField(
+        null=True, blank=True, help_text="Database time from which the clocks disagree about it; empty if they do not."
+    )
+
     payment_token = models.CharField(max_length=255, blank=True, help_text="The gateway's token; never card data.")
     fence = models.PositiveIntegerField(default=0, help_text="Counts claims; an older claim changes nothing.")
     gateway_key = models.CharField(max_length=64, blank=True, help_text="One per attempt, the same at every call.")
     gateway_reference = models.CharField(max_length=255, blank=True, help_text="The gateway's id of the charge.")
     redirect_url = models.CharField(max_length=2048, blank=True, help_text="The gateway's hosted page, if any.")
     failure_code = models.CharField(max_length=64, blank=True)
+    doubt_code = models.CharField(max_length=64, blank=True, help_text="Why nobody knows what became of the money.")
+    unresolved_since = models.DateTimeField(
+        null=True, blank=True, help_text="Database time from which the gateway has been asked; a day of it is enough."
+    )
+    questions = models.PositiveIntegerField(default=0, help_text="How often the gateway was asked; spaces the asking.")
+    published_at = models.DateTimeField(null=True, blank=True, help_text="When a job to resolve it was last published.")
     correlation_id = models.CharField(max_length=64, blank=True, help_text="The web request that submitted it.")
 
     class Meta:
@@ -80,9 +94,16 @@ class PaymentAttempt(models.Model):
                 condition=(Q(state="failed") & ~Q(failure_code="")) | (~Q(state="failed") & Q(failure_code="")),
             ),
             models.CheckConstraint(
+                name="attempt_in_doubt_with_code",
+                condition=(Q(state__in=_IN_DOUBT) & ~Q(doubt_code="")) | (~Q(state__in=_IN_DOUBT) & Q(doubt_code="")),
+            ),
+            models.CheckConstraint(
                 name="attempt_claimed_with_fence_and_key",
                 condition=Q(state__in=["open", "queued", "expired", "cancelled"])
                 | (Q(fence__gte=1) & ~Q(gateway_key="")),
+            ),
+            models.CheckConstraint(
+                name="attempt_held_while_queued", condition=Q(held_since__isnull=True) | Q(state="queued")
             ),
             models.UniqueConstraint(name="attempt_number_once", fields=["order", "number"]),
             # The heart of "never twice": a second live attempt cannot exist, whatever the code believes.
@@ -108,6 +129,7 @@ class PaymentAttempt(models.Model):
             ),
             # What the rescue task asks for.
             models.Index(name="attempt_due_for_dispatch", fields=["due_at"], condition=Q(state="queued")),
+            models.Index(name="attempt_due_for_asking", fields=["due_at"], condition=Q(state__in=_ASKED_ABOUT)),
         ]
         triggers = [
             pgtrigger.FSM(
@@ -117,18 +139,7 @@ class PaymentAttempt(models.Model):
                 condition=pgtrigger.AnyChange("state"),
             ),
             # With the version's foreign key to the history: no state changes without an entry.
-            pgtrigger.Trigger(
-                name="attempt_transition_counts",
-                when=pgtrigger.Before,
-                operation=pgtrigger.Update,
-                condition=pgtrigger.AnyChange("state"),
-                func="""
-                    IF NEW.version <> OLD.version + 1 THEN
-                        RAISE EXCEPTION 'a transition counts the version up from % by one', OLD.version;
-                    END IF;
-                    RETURN NEW;
-                """,
-            ),
+            every_transition_counts(name="attempt_transition_counts"),
             # A deadline that could be moved would be no deadline (W6).
             pgtrigger.ReadOnly(
                 name="attempt_facts",
@@ -142,6 +153,7 @@ class PaymentAttempt(models.Model):
                     "currency",
                     "opened_at",
                     "expires_at",
+                    "opened_stamp",
                 ],
             ),
             pgtrigger.Protect(name="attempt_kept", operation=pgtrigger.Delete),
@@ -154,10 +166,3 @@ class PaymentAttempt(models.Model):
     def public_id(self) -> str:
         """The id that the API and the logs show, `pay_...`."""
         return public_id(Prefix.PAYMENT, self.id)
-
-    def state_at(self, now: datetime) -> AttemptState:
-        """Give the state that a reader must see: past its deadline an attempt is expired, swept or not."""
-        state = AttemptState(self.state)
-        if state in states.SWEEPABLE and is_over(expires_at=self.expires_at, now=now):
-            return AttemptState.EXPIRED
-        return state

@@ -5,7 +5,9 @@ from django.db import models
 from django.db.models import Q
 
 from payments.domain.ids import new_id
+from payments.domain.outcomes import Operation
 from payments.models.attempt import PaymentAttempt
+from payments.models.compensation import Compensation
 
 
 class GatewayCall(models.Model):
@@ -13,7 +15,10 @@ class GatewayCall(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     attempt = models.ForeignKey(PaymentAttempt, on_delete=models.PROTECT, related_name="gateway_calls")
-    operation = models.CharField(max_length=16, help_text="charge, and whatever else the gateway is asked to do.")
+    compensation = models.ForeignKey(
+        Compensation, on_delete=models.PROTECT, null=True, blank=True, related_name="gateway_calls"
+    )
+    operation = models.CharField(max_length=16, choices=[(o.value, o.value) for o in Operation])
     idempotency_key = models.CharField(max_length=64)
     request_hash = models.CharField(max_length=64, help_text="SHA-256 of the canonical request.")
     fence = models.PositiveIntegerField(help_text="The claim that it was made under.")
@@ -37,7 +42,15 @@ class GatewayCall(models.Model):
         triggers = [
             pgtrigger.ReadOnly(
                 name="gateway_call_facts",
-                fields=["attempt", "operation", "idempotency_key", "request_hash", "fence", "started_at"],
+                fields=[
+                    "attempt",
+                    "compensation",
+                    "operation",
+                    "idempotency_key",
+                    "request_hash",
+                    "fence",
+                    "started_at",
+                ],
             ),
             pgtrigger.Protect(name="gateway_call_kept", operation=pgtrigger.Delete),
         ]

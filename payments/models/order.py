@@ -38,7 +38,7 @@ class Order(models.Model):
             models.CheckConstraint(
                 name="order_sides_agree",
                 condition=Q(status="under_paying", payment_status__in=["pending", "failed"], closed_at__isnull=True)
-                | Q(status="paid", payment_status="paid", closed_at__isnull=False)
+                | Q(status="paid", payment_status__in=["paid", "refunded"], closed_at__isnull=False)
                 | Q(status="cancelled", payment_status__in=["expired", "cancelled"], closed_at__isnull=False),
             ),
         ]
