@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contract.asking import Asking
 from tests.contract.sandbox_server import SandboxProcess
 
 
@@ -24,3 +25,9 @@ def sandbox(process: SandboxProcess) -> SandboxProcess:
 def pool() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as threads:
         yield threads
+
+
+@pytest.fixture
+def asking(sandbox: SandboxProcess) -> Iterator[Asking]:
+    with Asking(url=sandbox.url) as started:
+        yield started

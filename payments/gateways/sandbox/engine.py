@@ -164,23 +164,24 @@ class Engine:
         return [found for charge in charges if (found := self.look_up(charge.id)) is not None]
 
     def cancel_key(self, key: str) -> Cancelled | Refused:
-        """Undo the charge made with `key`, or bar the key for ever if it made none.
+        """Undo whatever `key` charged, and bar the key for ever.
 
         Race-free against a request in flight: either that one has committed, and is undone here, or it will
         find the tombstone in its own transaction. Saved answers may have been forgotten; charges remember
-        their key.
+        their key. Of several charges (a key that was forgotten and used again) the first undone is shown.
         """
         with self.ledger.transaction():
             now = read_clock()
             made = [self._expire_if_due(charge, now=now) for charge in self.ledger.charges_of_key(key)]
-            if made:
-                open_ones = [charge for charge in made if not charge.final]
-                return self._undo(open_ones[0] if open_ones else made[0], key=key, now=now)
             saved = self.ledger.saved_answer(key, not_before="")
-            if saved is not None and saved[1] is not None:
+            if not made and saved is not None and saved[1] is not None:
                 return Refused("invalid_state", "This key did not create a charge; cancel the charge's own key.")
             self.ledger.write_tombstone(key, now=stamp(now))
-            return Cancelled("cancelled_before_execution", None)
+            if not made:
+                return Cancelled("cancelled_before_execution", None)
+            open_ones = [charge for charge in made if not charge.final]
+            first, *_ = [self._undo(charge, key=key, now=now) for charge in open_ones or made]
+            return first
 
     def settle(self, charge_id: str, settlement: Settlement, *, cause: Cause) -> Outcome:
         """Decide a pending charge from the hosted page or the control endpoint."""
