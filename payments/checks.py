@@ -1,15 +1,18 @@
 """What must hold before anything starts: `manage.py check` refuses limits that do not fit, naming the numbers."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
-from payments import config
+from payments import config, limits
 from payments.domain.money import MINOR_DIGITS
-from payments.domain.window import window_violation
+from payments.domain.signatures import secret_key
 from payments.gateways import registry
 
 
@@ -18,38 +21,16 @@ def refuse_to_start() -> None:
 
     :raises ImproperlyConfigured: with every problem that was found.
     """
-    checks = (check_windows, check_limits, check_methods)
+    checks = (check_limits, check_methods, check_announcements)
     problems = [str(problem.msg) for check in checks for problem in check(None)]
     if problems:
         raise ImproperlyConfigured("; ".join(problems))
 
 
 @register(Tags.compatibility)
-def check_windows(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    """Refuse a payment window outside 5 minutes to 24 hours (requirement W4)."""
-    found = {
-        method.window_setting: window_violation(setting=method.window_setting, minutes=method.window_minutes)
-        for method in config.payment_methods().values()
-    }
-    return [Error(violation, id="payments.E001") for violation in found.values() if violation]
-
-
-@register(Tags.compatibility)
 def check_limits(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    """Refuse durations that contradict each other."""
-    limits = config.limits()
-    problems = []
-    if not limits.gateway_connect_seconds < limits.gateway_total_seconds:
-        problems.append(
-            f"PAYMENT_GATEWAY_CONNECT_SECONDS ({limits.gateway_connect_seconds}) must be less than "
-            f"PAYMENT_GATEWAY_TOTAL_SECONDS ({limits.gateway_total_seconds})"
-        )
-    if not limits.gateway_total_seconds < limits.lease_seconds:
-        problems.append(
-            f"PAYMENT_LEASE_SECONDS ({limits.lease_seconds}) must be more than PAYMENT_GATEWAY_TOTAL_SECONDS "
-            f"({limits.gateway_total_seconds}): a living worker would lose its claim during the call"
-        )
-    return [Error(problem, id="payments.E002") for problem in problems]
+    """Refuse limits that contradict each other, naming both numbers (payments/limits.py)."""
+    return [Error(str(relation), id="payments.E001") for relation in limits.relations() if not relation.holds]
 
 
 @register(Tags.compatibility)
@@ -65,4 +46,64 @@ def check_methods(app_configs: Sequence[AppConfig] | None, **options: Any) -> li
         for currency in sorted(config.currencies())
         if currency not in MINOR_DIGITS
     ]
+    return [Error(problem, id="payments.E002") for problem in problems]
+
+
+@register(Tags.compatibility)
+def check_announcements(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
+    """Refuse a hook that cannot be called, a webhook that cannot be signed or reached, and times that do not fit."""
+    known = config.announcements()
+    problems = [f"PAYMENT_ANNOUNCEMENT_HOOK {problem}" for problem in _hook_problems(known.hook)]
+    for name, webhook in known.webhooks.items():
+        problems += [f"PAYMENT_ANNOUNCEMENT_WEBHOOKS[{name!r}] {problem}" for problem in _webhook_problems(webhook)]
+    if not known.connect_seconds < known.total_seconds < known.lease_seconds:
+        problems.append(
+            f"PAYMENT_ANNOUNCEMENT_CONNECT_SECONDS ({known.connect_seconds}) must be less than "
+            f"PAYMENT_ANNOUNCEMENT_TOTAL_SECONDS ({known.total_seconds}), and that less than "
+            f"PAYMENT_ANNOUNCEMENT_LEASE_SECONDS ({known.lease_seconds}): a living worker would lose its delivery"
+        )
+    if not 0 < known.first_wait_seconds <= known.longest_wait_seconds < known.give_up_seconds:
+        problems.append(
+            f"PAYMENT_ANNOUNCEMENT_FIRST_WAIT_SECONDS ({known.first_wait_seconds}) must be positive and at most "
+            f"PAYMENT_ANNOUNCEMENT_LONGEST_WAIT_SECONDS ({known.longest_wait_seconds}), and that less than "
+            f"PAYMENT_ANNOUNCEMENT_GIVE_UP_SECONDS ({known.give_up_seconds})"
+        )
     return [Error(problem, id="payments.E003") for problem in problems]
+
+
+def _hook_problems(path: str) -> list[str]:
+    if not path:
+        return []
+    try:
+        hook = import_string(path)
+    except Exception as error:  # noqa: BLE001 - importing runs the host's code, which may raise anything
+        return [f"is {path!r}, which cannot be imported: {error}"]
+    return [] if callable(hook) else [f"is {path!r}, which cannot be called"]
+
+
+def _webhook_problems(webhook: config.Webhook) -> list[str]:
+    """List what is wrong, without repeating a secret."""
+    problems = []
+    if not re.fullmatch(r"[a-z0-9_-]{1,40}", webhook.name):
+        problems.append("needs a name of at most 40 small letters, digits, - and _")
+    if not _is_address(webhook.url):
+        problems.append("has no 'url' of the form https://host/path, without credentials or a fragment")
+    if not webhook.secrets:
+        problems.append("has no 'secrets' to sign with")
+    for position, secret in enumerate(webhook.secrets):
+        try:
+            secret_key(secret)
+        except ValueError as error:
+            problems.append(f"has an unusable secret at position {position}: {error}")
+    return problems
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    has_host = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+    return is_plain and has_host and parts.username is None and parts.password is None and not parts.fragment

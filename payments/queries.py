@@ -1,29 +1,71 @@
 """Named reads. Each takes the database's clock along, so that what it says about a window is true when it is said."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import DateTimeField, Func, OuterRef, Subquery
+from django.db.models import OuterRef, Subquery
 
+from payments import clocks, guard
+from payments.clocks import DatabaseClock
+from payments.domain.clock import Reading
+from payments.domain.compensations import CompensationKind, CompensationState
 from payments.domain.errors import NotFound
-from payments.domain.states import UNRESOLVED, AttemptState
-from payments.models import HistoryEntry, Order, OrderLine, PaymentAttempt, StockItem
+from payments.domain.messages import EXPIRING, attempt_message, returned_message
+from payments.domain.states import TERMINAL, UNRESOLVED, AttemptState
+from payments.models import (
+    Compensation,
+    CompensationEntry,
+    HistoryEntry,
+    Order,
+    OrderLine,
+    PaymentAttempt,
+    StockItem,
+)
+
+MAX_UNDER_REVIEW = 1000  # More than a person reads.
+MAX_GIVEN_BACK = 100  # One charge is the rule, and a second a fault of the gateway.
 
 
-class DatabaseClock(Func):
-    """`clock_timestamp()` in a read without a lock. Never use it in a statement that waits for one."""
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """What became of money that does not stay with us."""
 
-    function = "clock_timestamp"
-    output_field = DateTimeField()
+    kind: CompensationKind
+    is_done: bool
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """An attempt with its order, and the database's time when they were read."""
+    """An attempt with its order, and the clocks when they were read."""
 
     attempt: PaymentAttempt
-    server_now: datetime
+    reading: Reading
+    latest: PaymentAttempt | None = None  # Of its order; None when it is this one.
+    given_back: GivenBack | None = None  # Money of it that goes or went back.
+
+    @property
+    def server_now(self) -> datetime:
+        """The database's time."""
+        return self.reading.now
+
+    @property
+    def state(self) -> AttemptState:
+        """The state that its reader must see."""
+        return guard.state_of(self.attempt, reading=self.reading)
+
+    @property
+    def message(self) -> str:
+        """Where the attempt stands, in a sentence for its customer."""
+        attempt, state, back = self.attempt, self.state, self.given_back
+        if state is AttemptState.EXPIRED and attempt.state == AttemptState.QUEUED:
+            return EXPIRING
+        is_refund = back is not None and back.kind is CompensationKind.REFUND
+        if back is not None and (is_refund or state is AttemptState.EXPIRED):  # Of a void a failure says enough.
+            return returned_message(state=state, is_refund=is_refund, is_done=back.is_done, is_whole=back.is_whole)
+        return attempt_message(state=state, failure_code=attempt.failure_code, doubt_code=attempt.doubt_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +82,96 @@ def attempt_for(*, attempt_id: UUID, customer_id: int | None) -> AttemptView:
 
     :raises NotFound: when there is none, or it belongs to another customer.
     """
-    rows = PaymentAttempt.objects.select_related("order").annotate(server_now=DatabaseClock())
+    made = PaymentAttempt.objects.filter(order=OuterRef("order")).order_by("-number").values("id")
+    rows = PaymentAttempt.objects.select_related("order").annotate(
+        server_now=DatabaseClock(), latest_id=Subquery(made[:1])
+    )
     if customer_id is not None:
         rows = rows.filter(customer_id=customer_id)
+    before = clocks.Before()
     attempt = rows.filter(id=attempt_id).first()
     if attempt is None:
         message = "There is no such payment."
         raise NotFound(message)
-    return AttemptView(attempt=attempt, server_now=attempt.server_now)
+    return AttemptView(
+        attempt=attempt,
+        reading=before.reading(now=attempt.server_now),
+        latest=None if attempt.latest_id == attempt.id else PaymentAttempt.objects.get(id=attempt.latest_id),
+        given_back=_given_back(attempt),
+    )
+
+
+def _given_back(attempt: PaymentAttempt) -> GivenBack | None:
+    """Read what goes back of an attempt that has ended: refunds before voids, since they are money that moved."""
+    if attempt.state not in TERMINAL or not attempt.fence:
+        return None
+    rows = attempt.compensations.all()
+    if attempt.state == AttemptState.SUCCEEDED:
+        # A second charge under the attempt goes back too, and the payment itself stays.
+        rows = rows.filter(charge_reference=attempt.gateway_reference)
+    found = list(rows[:MAX_GIVEN_BACK])
+    kinds = {row.kind for row in found}
+    if not kinds:
+        return None
+    kind = CompensationKind.REFUND if CompensationKind.REFUND in kinds else CompensationKind.VOID
+    found = [row for row in found if row.kind == kind]
+    return GivenBack(
+        kind=kind,
+        is_done=all(row.state == CompensationState.DONE for row in found),
+        is_whole=all(row.amount_minor == attempt.amount_minor for row in found),
+    )
+
+
+def refund_of(*, attempt: PaymentAttempt) -> Compensation:
+    """Read the refund of a payment that succeeded.
+
+    :raises Compensation.DoesNotExist: when there is none.
+    """
+    return Compensation.objects.select_related("attempt").get(
+        gateway=attempt.gateway, charge_reference=attempt.gateway_reference, kind=CompensationKind.REFUND
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UnderReview:
+    """A payment or a compensation that waits for a person."""
+
+    public_id: str
+    order_id: str  # The shop's own number.
+    since: datetime  # Database time.
+    why: str  # A payment's doubt; of a compensation what is to be done, and the reason for it.
+    amount_minor: int
+    currency: str
+
+
+def under_review() -> list[UnderReview]:
+    """Read what waits for a person, oldest first; at most `MAX_UNDER_REVIEW`."""
+    attempt_since = HistoryEntry.objects.filter(attempt=OuterRef("pk"), number=OuterRef("version")).values("at")
+    attempts = PaymentAttempt.objects.filter(state=AttemptState.NEEDS_REVIEW).select_related("order")
+    since = CompensationEntry.objects.filter(compensation=OuterRef("pk"), number=OuterRef("version")).values("at")
+    compensations = Compensation.objects.filter(state=CompensationState.NEEDS_REVIEW).select_related("order")
+    rows: list[tuple[PaymentAttempt | Compensation, datetime, str]] = [
+        *(
+            (row, row.since, row.doubt_code)
+            for row in attempts.annotate(since=Subquery(attempt_since)).order_by("since", "id")[:MAX_UNDER_REVIEW]
+        ),
+        *(
+            (row, row.since, f"{row.kind}, {row.reason}")
+            for row in compensations.annotate(since=Subquery(since)).order_by("since", "id")[:MAX_UNDER_REVIEW]
+        ),
+    ]
+    found = [
+        UnderReview(
+            public_id=row.public_id,
+            order_id=row.order.order_id,
+            since=at,
+            why=why,
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+        )
+        for row, at, why in rows
+    ]
+    return sorted(found, key=lambda row: row.since)[:MAX_UNDER_REVIEW]
 
 
 def order_for(*, order_id: str, customer_id: int | None) -> OrderView:
@@ -73,6 +197,12 @@ def order_for(*, order_id: str, customer_id: int | None) -> OrderView:
 def lines_of(*, order: Order) -> list[OrderLine]:
     """Read an order's lines with their items, as they were ordered."""
     return list(order.lines.select_related("item").order_by("id"))
+
+
+def latest_attempts(*, order_ids: Collection[UUID]) -> list[PaymentAttempt]:
+    """Read the latest attempt of each order, with what the clock guard judges it by."""
+    rows = PaymentAttempt.objects.filter(order_id__in=order_ids).order_by("order_id", "-number").distinct("order_id")
+    return list(rows.only("id", "order_id", "state", "opened_at", "expires_at", "opened_stamp"))
 
 
 def history_of(*, attempt_id: UUID) -> list[HistoryEntry]:

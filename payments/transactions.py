@@ -1,23 +1,66 @@
-"""The only home of `transaction.atomic`: three names that say what is meant.
+"""The only home of `transaction.atomic`: names that say what is meant.
 
-`transaction` begins and durably ends one; `require_transaction` and `forbid_transaction` state what a function relies
-on; `after_commit` is for what may be lost, since the row already owes it.
+`transaction` begins and durably ends one; `savepoint` is a part of it that may fail; `require_transaction` and
+`forbid_transaction` state what a function relies on; `after_commit` is for what may be lost, since the row already
+owes it.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from django.db import connection
+import psycopg
+from django.db import Error, OperationalError, connection
 from django.db import transaction as django_transaction
+
+from payments import config, deadlines
+
+
+class TransactionTooLongError(OperationalError):
+    """A transaction was ended for taking longer than it may. What is owed stays owed.
+
+    Nothing of it was done, unless it was just being committed: then nobody was told, and the rows know.
+    """
 
 
 @contextmanager
 def transaction() -> Iterator[None]:
     """Open a transaction that commits when the block ends.
 
+    It is bounded by PAYMENT_TRANSACTION_SECONDS on this process's monotonic clock, whatever the database's clock does.
+
     :raises RuntimeError: inside another transaction, where "commits" would be a lie.
+    :raises TransactionTooLongError: when it was ended for taking too long.
     """
-    with django_transaction.atomic(durable=True):  # noqa: TID251 - this module is its home
+    connection.ensure_connection()
+    seconds = config.transaction_seconds()
+    with deadlines.limited(_of_psycopg(), seconds=seconds) as deadline:
+        try:
+            with django_transaction.atomic(durable=True):  # noqa: TID251 - this module is its home
+                yield
+        except Error as error:
+            if deadline.is_over:
+                message = f"the transaction took longer than {seconds} s"
+                raise TransactionTooLongError(message) from error
+            raise
+
+
+def _of_psycopg() -> psycopg.Connection[Any]:
+    driver = connection.connection
+    if not isinstance(driver, psycopg.Connection):
+        message = f"Django holds {driver!r}, which is no connection of psycopg"
+        raise TypeError(message)
+    return driver
+
+
+@contextmanager
+def savepoint() -> Iterator[None]:
+    """Open a part of a transaction that may fail by itself: what it did is undone, the rest goes on.
+
+    :raises RuntimeError: outside a transaction.
+    """
+    require_transaction()
+    with django_transaction.atomic():  # noqa: TID251 - this module is its home
         yield
 
 

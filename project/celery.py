@@ -11,6 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings.base")
 
 app = Celery("paywindow")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.set_default()  # For every thread, whoever asked for an application before this one was made.
 
 
 @worker_init.connect

@@ -3,6 +3,8 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from payments.ops.metrics import metrics
+
 handler400 = "payments.api.problems.handle_400"
 handler404 = "payments.api.problems.handle_404"
 handler500 = "payments.api.problems.handle_500"
@@ -10,6 +12,7 @@ handler500 = "payments.api.problems.handle_500"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("", include("payments.api.urls")),
+    path("metrics", metrics, name="metrics"),
 ]
 
 if settings.PAYMENT_DEMO:

@@ -1,4 +1,7 @@
-"""The `charge` queue: one job, one attempt, one call to a gateway."""
+"""The `charge` and `resolve` queues: one job, one row, a few calls to a gateway.
+
+Delivering any of these twice is safe: whoever comes second finds nothing to do.
+"""
 
 from uuid import UUID
 
@@ -10,7 +13,23 @@ from payments import lifecycle
 
 @shared_task(name="payments.charge", max_retries=0)
 def charge_attempt(*, attempt_id: str, **_from_newer_senders: object) -> None:
-    """Run one attempt. Delivering this twice is safe: the second claim finds nothing to do."""
+    """Run one attempt."""
     clear_contextvars()  # The thread served another payment before.
     bind_contextvars(task="payments.charge", attempt_id=attempt_id)
     lifecycle.charge_attempt(attempt_id=UUID(attempt_id))
+
+
+@shared_task(name="payments.resolve", max_retries=0)
+def resolve_attempt(*, attempt_id: str, **_from_newer_senders: object) -> None:
+    """Find out what became of one attempt."""
+    clear_contextvars()
+    bind_contextvars(task="payments.resolve", attempt_id=attempt_id)
+    lifecycle.resolve_attempt(attempt_id=UUID(attempt_id))
+
+
+@shared_task(name="payments.compensate", max_retries=0)
+def compensate(*, compensation_id: str, **_from_newer_senders: object) -> None:
+    """Give one charge back."""
+    clear_contextvars()
+    bind_contextvars(task="payments.compensate", compensation_id=compensation_id)
+    lifecycle.compensate(compensation_id=UUID(compensation_id))

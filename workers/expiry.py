@@ -19,6 +19,7 @@ def sweep_expired(self: "Task[[], None]", **_from_newer_senders: object) -> None
     clear_contextvars()
     bind_contextvars(task="payments.sweep_expired")
     run = lifecycle.sweep_expired()
+    lifecycle.note_sweep(run)
     if run.expired_orders and self.request.id:
         result: dict[str, Any] = asdict(run)
         self.backend.store_result(self.request.id, result, SUCCESS, request=self.request)

@@ -7,7 +7,7 @@ import jwt
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, User
 from django.http import HttpRequest
-from ninja.errors import AuthenticationError
+from ninja.errors import AuthenticationError, HttpError
 from ninja.security import HttpBearer, SessionAuth
 
 from payments import clocks
@@ -74,6 +74,18 @@ def customer_id(request: HttpRequest) -> int:
     if request.user.pk is None:
         raise AuthenticationError
     return int(request.user.pk)
+
+
+def staff_id(request: HttpRequest) -> int:
+    """Return the id of the member of staff that is asking.
+
+    :raises HttpError: 403 for anybody else who is signed in.
+    :raises AuthenticationError: when nobody is.
+    """
+    user_id = customer_id(request)
+    if not request.user.is_staff:
+        raise HttpError(403, "Only staff may do this.")
+    return user_id
 
 
 def visible_to(request: HttpRequest) -> int | None:

@@ -4,8 +4,11 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from payments import clocks
+from payments import clocks, clockwatch
 from payments.api.problems import plain_problem
+from payments.domain.course import Course
+from payments.lifecycle import duties
+from payments.lifecycle.duties import DutyName
 
 
 @require_safe
@@ -16,9 +19,36 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """Answer 200 when the database does. A broker that is away stops no order: the row is the outbox."""
+    """Answer 200 when the database does. A broker that is away stops no order: the row is the outbox.
+
+    Nor does a clock that cannot be believed: the process judges by the others. `degraded` says that somebody has to
+    look after the clocks, before held payments become late ones.
+    """
     try:
         now = clocks.database_now()
+        still_since, why = duties.standstill(duty=DutyName.SWEEP)
     except DatabaseError:
         return plain_problem(503, "The database does not answer.")
-    return JsonResponse({"status": "ready", "database_time": now.isoformat()})
+    course = clocks.course()
+    is_disputed = course is not None and not course.attests()
+    return JsonResponse(
+        {
+            "status": "degraded" if is_disputed or still_since is not None else "ready",
+            "database_time": now.isoformat(),
+            "clocks": _told(course),
+            "sweep": {"stands_still_since": still_since and still_since.isoformat(), "why": why},
+        }
+    )
+
+
+def _told(course: Course | None) -> dict[str, object]:
+    """Tell what this process knows of the database's clock."""
+    watching = {"watching": clockwatch.is_watching()}
+    if course is None:
+        return {**watching, "database": "unknown", "offset_seconds": None, "watched_since": None}
+    return {
+        **watching,
+        "database": "true" if course.attests() else "disputed",
+        "offset_seconds": round(course.offset_seconds, 3),
+        "watched_since": course.since.isoformat(),
+    }

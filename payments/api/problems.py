@@ -22,6 +22,11 @@ STATUSES: Mapping[type[PaymentError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.InvalidState: HTTPStatus.CONFLICT,
     errors.AlreadySubmitted: HTTPStatus.CONFLICT,
+    errors.RetryRefused: HTTPStatus.CONFLICT,
+    errors.RefundRefused: HTTPStatus.CONFLICT,
+    errors.PaymentInFlight: HTTPStatus.CONFLICT,
+    errors.IdempotencyKeyInUse: HTTPStatus.CONFLICT,
+    errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.DuplicateOrder: HTTPStatus.CONFLICT,
     errors.OutOfStock: HTTPStatus.CONFLICT,
     errors.UnknownItem: HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -70,6 +75,16 @@ def plain_problem(status: int, detail: str) -> HttpResponse:
     return problem(status, code=code, title=title, detail=detail)
 
 
+def refusal(error: PaymentError) -> HttpResponse:
+    """Build the problem of a refusal; one that says when to try again says it in a header too."""
+    response = problem(
+        STATUSES[type(error)], code=error.code, title=error.title, detail=error.detail, facts=error.facts
+    )
+    if "retry_after_seconds" in error.facts:
+        response["Retry-After"] = str(error.facts["retry_after_seconds"])
+    return response
+
+
 def register(api: NinjaAPI) -> None:
     """Make the API answer every exception with a problem."""
     api.add_exception_handler(PaymentError, _refused)
@@ -85,9 +100,7 @@ def register(api: NinjaAPI) -> None:
 
 
 def _refused(_request: HttpRequest, error: PaymentError | type[PaymentError]) -> HttpResponse:
-    error = cast("PaymentError", error)
-    status = STATUSES[type(error)]
-    return problem(status, code=error.code, title=error.title, detail=error.detail, facts=error.facts)
+    return refusal(cast("PaymentError", error))
 
 
 def _unauthenticated(_request: HttpRequest, _error: object) -> HttpResponse:
@@ -130,8 +143,11 @@ def _failed(request: HttpRequest, error: Exception | type[Exception]) -> HttpRes
 
 
 def _named(entry: Mapping[str, Any]) -> dict[str, str]:
-    # ("body", "payload", "lines", 0, "quantity") reads lines.0.quantity; the first two are the framework's own.
-    location = [str(part) for part in entry.get("loc", ())][2:]
+    # ("body", "payload", "lines", 0, "quantity") reads lines.0.quantity, and ("header", "Idempotency-Key") as the name
+    # of the header: what comes before is the framework's own.
+    source, *location = (str(part) for part in entry.get("loc") or ("body",))
+    if source == "body":
+        location = location[1:]
     return {"field": ".".join(location) or "body", "message": str(entry.get("msg", "invalid"))}
 
 

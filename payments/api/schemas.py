@@ -6,10 +6,12 @@ from typing import Annotated, Self
 from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
-from payments.domain.messages import EXPIRING, attempt_message, order_message
+from payments.domain.messages import order_message
 from payments.domain.money import MAX_AMOUNT_MINOR
 from payments.domain.states import AttemptState, OrderStatus, PaymentStatus
 from payments.domain.window import is_over, remaining_seconds
+from payments.lifecycle import retryability
+from payments.models import Compensation
 from payments.queries import AttemptView, OrderView
 
 MAX_LINES = 100
@@ -54,6 +56,41 @@ class SubmitIn(Strict):
     payment_token: Token = Field(examples=["tok_visa"])
 
 
+class RetryIn(Strict):
+    """Which order is tried again, and with which method, when another one is wanted."""
+
+    order_id: Name = Field(examples=["ORD-ABC123"])
+    payment_method: Name | None = Field(default=None, examples=["card"])
+
+
+class RefundIn(Strict):
+    """What staff give back, and why."""
+
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=500, pattern=r"^[^\x00-\x1f]+$")]
+    amount_minor: int | None = Field(default=None, gt=0, le=MAX_AMOUNT_MINOR, description="Everything when absent.")
+
+
+class RefundOut(Schema):
+    """A refund that is owed; it is made, and made sure of, by itself."""
+
+    id: str = Field(examples=["cmp_0198f0c2e4b27c3a9d1e5f60718293a4"])
+    payment_id: str
+    amount_minor: int
+    currency: str
+    state: str
+
+    @classmethod
+    def of(cls, row: Compensation) -> Self:
+        """Describe a refund as it stands."""
+        return cls(
+            id=row.public_id,
+            payment_id=row.attempt.public_id,
+            amount_minor=row.amount_minor,
+            currency=row.currency,
+            state=row.state,
+        )
+
+
 class FailureOut(Schema):
     """Why an attempt ended without money."""
 
@@ -79,16 +116,18 @@ class AttemptOut(Schema):
     can_pay: bool
     redirect_url: str | None
     failure: FailureOut | None
+    doubt_code: str | None = Field(description="Why it is not known yet what became of the money.")
+    attempts_left: int = Field(description="How many more attempts the order may have.")
+    can_retry: bool
+    retry_refused: str | None = Field(description="Why the order may not be tried again now.")
     message: str
 
     @classmethod
     def of(cls, view: AttemptView) -> Self:
         """Describe an attempt at the moment when it was read."""
         attempt, now = view.attempt, view.server_now
-        state = attempt.state_at(now)
-        message = attempt_message(state=state, failure_code=attempt.failure_code)
-        if state is AttemptState.EXPIRED and attempt.state == AttemptState.QUEUED:
-            message = EXPIRING
+        state, message = view.state, view.message
+        retry = retryability(view)
         code = {AttemptState.FAILED: attempt.failure_code, AttemptState.EXPIRED: "payment_expired"}.get(state)
         is_active = not is_over(expires_at=attempt.expires_at, now=now)
         return cls(
@@ -107,6 +146,10 @@ class AttemptOut(Schema):
             can_pay=state is AttemptState.OPEN,
             redirect_url=attempt.redirect_url or None,
             failure=None if code is None else FailureOut(code=code, message=message),
+            doubt_code=attempt.doubt_code or None,
+            attempts_left=retry.attempts_left,
+            can_retry=retry.refused is None,
+            retry_refused=retry.refused,
             message=message,
         )
 

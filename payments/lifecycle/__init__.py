@@ -1,31 +1,59 @@
 """The life of a payment, in the order in which it happens: this is the table of contents.
 
-    open      an order is placed: attempt 1 with its deadline, the stock held
-    submit    the customer pays: the attempt is queued and a job published
-    claim     a worker takes it, under the lock, if the window is still open
-    charge    the gateway is asked, outside every transaction
-    record    its answer is written down, under the lock again
-    expire    or the window closes first: attempt, order and stock in one transaction
-    rescue    what was queued and lost by the broker is published again
+    open        an order is placed: attempt 1 with its deadline, the stock held
+    submit      the customer pays: the attempt is queued and a job published
+    claim       a worker takes it, under the lock, if the window is still open
+    charge      the gateway is asked, outside every transaction (calls: one call, written down before it is made)
+    record      its answer is written down, under the lock again, judged, and followed (settle)
+    resolve     or nobody knows what became of it: the gateway is asked, and its answer is evidence
+    expire      or the window closes first: attempt, order and stock in one transaction
+    owe         money that came too late or twice goes back
+    compensate  the void or refund is made, under its own key
+    retry       after a failure, a new attempt with a new key
+    review      what nobody could find out, a person decides; refunds that a person asks for
+    announce    what the host must be told is written with what happened
+    deliver     and told to it until it has heard
+    rescue      whatever is due and has no job is published again
+    duties      how often the sweep and the rescue were run, so that somebody notices when they are not
 
 Each act is one transaction that begins with the order's lock (payments/locks.py) and reads the clock after it.
 """
 
 from payments.lifecycle.charge import charge_attempt
 from payments.lifecycle.claim import claim_attempt
+from payments.lifecycle.compensate import compensate
+from payments.lifecycle.deliver import deliver_due
+from payments.lifecycle.duties import DutyName, note_run, note_sweep
+from payments.lifecycle.duties import runs as duty_runs
 from payments.lifecycle.expire import sweep_expired
 from payments.lifecycle.open import RequestedLine, open_order
 from payments.lifecycle.record import record_outcome
 from payments.lifecycle.rescue import publish_owed
+from payments.lifecycle.resolve import resolve_attempt
+from payments.lifecycle.retry import Retryability, retry_order, retryability
+from payments.lifecycle.review import decide_compensation, decide_review, refund_payment
 from payments.lifecycle.submit import submit_attempt
 
 __all__ = [
+    "DutyName",
     "RequestedLine",
+    "Retryability",
     "charge_attempt",
     "claim_attempt",
+    "compensate",
+    "decide_compensation",
+    "decide_review",
+    "deliver_due",
+    "duty_runs",
+    "note_run",
+    "note_sweep",
     "open_order",
     "publish_owed",
     "record_outcome",
+    "refund_payment",
+    "resolve_attempt",
+    "retry_order",
+    "retryability",
     "submit_attempt",
     "sweep_expired",
 ]

@@ -4,12 +4,13 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from uuid import UUID
 
 import structlog
 from django.db import IntegrityError
 
-from payments import clocks, config, locks
+from payments import clocks, config, idempotency, locks
+from payments.domain.clock import Reading
 from payments.domain.errors import (
     AmountMismatch,
     DuplicateOrder,
@@ -46,11 +47,12 @@ def open_order(
     currency: str,
     method: str,
     order_id: str | None = None,
+    idempotency_id: UUID | None = None,
 ) -> AttemptView:
     """Store an order, hold its stock, and open its first attempt.
 
     Prices come from our own items; `expected_total_minor` is what the customer saw. Without `order_id`, the shop's
-    number, one is made.
+    number, one is made. `idempotency_id` is the claim on a request's key that this is written under, if it has one.
 
     :raises UnsupportedMethod: for a method that is not offered.
     :raises UnsupportedCurrency: for a currency that is not taken, or that an item is not sold in.
@@ -58,8 +60,9 @@ def open_order(
     :raises AmountMismatch: when the lines do not add up to the expected total.
     :raises OutOfStock: when an item has too few left.
     :raises DuplicateOrder: when the shop's number is taken.
+    :raises IdempotencyKeyInUse: when another request has taken over the claim meanwhile.
     """
-    payment_method = _method(method)
+    payment_method = require_method(method)
     if currency not in config.currencies():
         message = f"{currency} is not accepted; accepted are {', '.join(sorted(config.currencies()))}."
         raise UnsupportedCurrency(message, currency=currency)
@@ -71,7 +74,8 @@ def open_order(
             _check_total(lines=lines, items=items, expected_total_minor=expected_total_minor)
             quantities = _check_stock(lines=lines, items=items)
             # From here on time counts: every lock is held.
-            now = clocks.database_now()
+            reading = clocks.read()
+            now = reading.now
             order = Order.objects.create(
                 order_id=number,
                 customer_id=customer_id,
@@ -84,7 +88,8 @@ def open_order(
             )
             reserve_stock(quantities=quantities)
             _hold_lines(order=order, lines=lines, items=items)
-            attempt = _open_attempt(order=order, method=payment_method, now=now)
+            attempt = open_attempt(order=order, method=payment_method, number=1, reading=reading)
+            idempotency.note_effect(claim_id=idempotency_id, attempt_id=attempt.id)
     except IntegrityError as error:
         if "payments_order_order_id" in str(error):
             message = f"There is already an order {number}."
@@ -96,10 +101,14 @@ def open_order(
         payment_id=attempt.public_id,
         expires_at=attempt.expires_at.isoformat(),
     )
-    return AttemptView(attempt=attempt, server_now=now)
+    return AttemptView(attempt=attempt, reading=reading)
 
 
-def _method(name: str) -> config.PaymentMethod:
+def require_method(name: str) -> config.PaymentMethod:
+    """Give the payment method called `name`.
+
+    :raises UnsupportedMethod: when it is not offered.
+    """
     methods = config.payment_methods()
     if name not in methods:
         message = f"{name!r} is not offered; offered are {', '.join(sorted(methods))}."
@@ -153,12 +162,14 @@ def _hold_lines(*, order: Order, lines: Sequence[RequestedLine], items: Mapping[
     )
 
 
-def _open_attempt(*, order: Order, method: config.PaymentMethod, now: datetime) -> PaymentAttempt:
+def open_attempt(*, order: Order, method: config.PaymentMethod, number: int, reading: Reading) -> PaymentAttempt:
+    """Open an order's next attempt with a full window. Hold the order's lock, unless it was just created."""
+    now = reading.now
     expires_at = now + method.window
     attempt = PaymentAttempt.objects.create(
         order=order,
         customer_id=order.customer_id,
-        number=1,
+        number=number,
         method=method.name,
         gateway=method.gateway,
         amount_minor=order.total_minor,
@@ -168,6 +179,7 @@ def _open_attempt(*, order: Order, method: config.PaymentMethod, now: datetime) 
         opened_at=now,
         expires_at=expires_at,
         due_at=expires_at,
+        opened_stamp=reading.as_stamp(),
     )
     HistoryEntry.objects.create(
         attempt=attempt,

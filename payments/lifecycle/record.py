@@ -1,137 +1,224 @@
-"""Record: the gateway's answer is written down under the lock, and the order follows it."""
+"""Record: what a call brought is written down under the lock, judged, and followed.
 
-from dataclasses import dataclass
+The observation is always stored, whoever brings it. What follows is decided in payments/domain/reduce.py and done in
+settle.py, in the same transaction; a call that has to be made next is begun in it and made after its commit.
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 import structlog
+from django.db.models import Max, Min
 
-from payments import clocks, config, locks
-from payments.domain.outcomes import Authorized, Captured, Declined, InDoubt, NeverSent, Outcome, Pending
-from payments.domain.states import AttemptState, OrderStatus, PaymentStatus
-from payments.lifecycle.claim import WORKER, Claim
-from payments.lifecycle.stock import consume_stock
-from payments.lifecycle.transition import move_attempt
-from payments.models import GatewayCall, Order, PaymentAttempt
+from payments import clocks, config, guard, locks
+from payments.domain.clock import Reading, Ruling
+from payments.domain.outcomes import (
+    BEGINS_CHARGE,
+    Authorized,
+    Captured,
+    Declined,
+    InDoubt,
+    NeverSent,
+    NotFound,
+    Operation,
+    Outcome,
+    Pending,
+    Several,
+    Undone,
+)
+from payments.domain.reduce import Situation, reduce
+from payments.domain.states import TERMINAL, AttemptState, OrderStatus, ReservationState
+from payments.failpoints import reach
+from payments.gateways import registry
+from payments.lifecycle import settle
+from payments.lifecycle.calls import Call, checked_again
+from payments.models import GatewayCall, Order, PaymentAttempt, Reservation
 from payments.transactions import transaction
 
 log = structlog.get_logger(__name__)
 
+# Only asking leads to a cancel, and only these are asked about.
+_MAY_BE_CANCELLED = frozenset({AttemptState.CONFIRMING, AttemptState.IN_DOUBT, AttemptState.NEEDS_REVIEW})
+
+# Nothing found has to be found this often before it can mean that there is nothing.
+NEGATIVES_NEEDED = 3
+
 
 @dataclass(frozen=True, slots=True)
-class _Observation:
-    """An outcome in the words of the `GatewayCall` row, each fit for its column."""
+class Recorded:
+    """The attempt's state after a record, and the call that follows from it."""
 
-    outcome: str
-    code: str = ""
-    detail: str = ""
-    reference: str = ""
-    redirect_url: str = ""
+    state: AttemptState
+    following: Call | None
 
 
-def record_outcome(*, claim: Claim, outcome: Outcome) -> AttemptState:
-    """Store what the gateway answered, and move the attempt if the claim is still the latest.
+class _TooLateError(Exception):
+    """The deadline of the following call may have passed while it was written down: judge again, by later clocks."""
 
-    An older claim moves nothing, but what it saw is stored too. Returns the attempt's state afterwards.
+
+def record_outcome(*, call: Call, outcome: Outcome) -> Recorded:
+    """Store what a call brought, and do what follows from it. Recording twice changes nothing more.
+
+    A call of an older claim begins nothing, but money that it took is not lost.
     """
-    observation = _observe(outcome)
+    seen = _fit(outcome)
+    try:
+        recorded = _record(call, outcome=seen)
+    except _TooLateError:
+        recorded = _record(call, outcome=seen)
+    reach(f"{call.operation}.recorded")
+    return recorded
+
+
+def _record(call: Call, *, outcome: Outcome) -> Recorded:
     with transaction():
-        order = locks.lock_order_of(attempt_id=claim.attempt_id)
-        now = clocks.database_now()
-        GatewayCall.objects.filter(id=claim.call_id, finished_at__isnull=True).update(
-            finished_at=now,
-            outcome=observation.outcome,
-            code=observation.code,
-            detail=observation.detail,
-            reference=observation.reference,
-        )
-        attempt = PaymentAttempt.objects.get(id=claim.attempt_id)
-        is_current = attempt.fence == claim.fence and attempt.state == AttemptState.CHARGING
-        if is_current and order is not None:
-            _apply(outcome, seen=observation, attempt=attempt, order=order, now=now)
+        order = locks.lock_order_of(attempt_id=call.attempt_id)
+        reading = clocks.read()
+        store_observation(call, outcome=outcome, now=reading.now)
+        attempt = PaymentAttempt.objects.get(id=call.attempt_id)
+        if order is None:
+            message = f"{call.payment_id} has no order"
+            raise RuntimeError(message)
+        situation = _situation(call, outcome=outcome, attempt=attempt, order=order, reading=reading)
+        verdict = reduce(outcome, situation)
+        following = settle.apply(verdict, attempt=attempt, order=order, reading=reading, actor=call.actor)
+        reach(f"{call.operation}.settled")
+        if following is not None:
+            latest = clocks.read()
+            if not _may_begin(following.operation, attempt=attempt, reading=latest):
+                raise _TooLateError
+            following = checked_again(following, reading=latest)
     state = AttemptState(attempt.state)
     log.info(
-        "charge_recorded" if is_current else "charge_recorded_after_its_claim",
-        outcome=observation.outcome,
-        code=observation.code,
+        "call_recorded",
+        order_id=order.order_id,
+        operation=call.operation,
+        outcome=type(outcome).__name__,
+        step=type(verdict.step).__name__,
         state=state.value,
-        fence=claim.fence,
+        fence=call.fence,
+        is_current=situation.is_current,
     )
-    return state
+    return Recorded(state=state, following=following)
 
 
-def _observe(outcome: Outcome) -> _Observation:
+def store_observation(call: Call, *, outcome: Outcome, now: datetime) -> None:
+    """Write an outcome into its `GatewayCall` row; a row that has one keeps it."""
+    name, code, detail, reference = _spelled(outcome)
+    GatewayCall.objects.filter(id=call.id, finished_at__isnull=True).update(
+        finished_at=now,
+        outcome=name,
+        code=code,
+        detail=detail[:500],
+        reference=reference,
+    )
+
+
+def _spelled(outcome: Outcome) -> tuple[str, str, str, str]:
+    """(outcome, code, detail, reference) as the row has them."""
     match outcome:
-        case Captured(reference=reference):
-            return _Observation("captured", reference=_fit(reference, length=255))
+        case Captured(reference=reference, refunded_minor=refunded):
+            return "captured", "", f"{refunded} given back" if refunded else "", reference
         case Authorized(reference=reference):
-            return _Observation("authorized", reference=_fit(reference, length=255))
-        case Pending(reference=reference, redirect_url=url):
-            return _Observation(
-                "pending", reference=_fit(reference, length=255), redirect_url=_fit(url or "", length=2048)
-            )
-        case Declined(code=code, gateway_code=gateway_code, reference=reference):
-            return _Observation(
-                "declined", code, detail=_fit(gateway_code, length=64), reference=_fit(reference or "", length=255)
-            )
+            return "authorized", "", "", reference
+        case Pending(reference=reference):
+            return "pending", "", "", reference
+        case Declined(code=code, gateway_code=gateway_code, reference=declined):
+            return "declined", code, gateway_code, declined or ""
+        case Undone(how=how, reference=undone):
+            return "undone", "", how, undone or ""
+        case Several(charges=charges):
+            return "several", "", ", ".join(f"{type(seen).__name__} {seen.reference}" for seen in charges), ""
+        case NotFound():
+            return "not_found", "", "", ""
         case NeverSent(code=code, detail=detail):
-            return _Observation("never_sent", code, detail=_fit(detail, length=500))
+            return "never_sent", code, detail, ""
         case InDoubt(code=code, detail=detail):
-            return _Observation("in_doubt", code, detail=_fit(detail, length=500))
+            return "in_doubt", code, detail, ""
 
 
-def _fit(text: str, *, length: int) -> str:
-    # What a stranger writes must not keep us from writing down what happened.
-    return text.replace("\x00", "")[:length]
+# What the columns hold.
+_LENGTHS = {"reference": 255, "redirect_url": 2048, "detail": 500, "gateway_code": 64}
 
 
-def _apply(outcome: Outcome, *, seen: _Observation, attempt: PaymentAttempt, order: Order, now: datetime) -> None:
+def _fit(outcome: Outcome) -> Outcome:
+    """Make every text of an outcome fit its column: a stranger's words must not keep us from writing down the rest."""
+    if isinstance(outcome, Several):
+        return outcome
+    texts = {
+        name: text.replace("\x00", "")[:length]
+        for name, length in _LENGTHS.items()
+        if isinstance(text := getattr(outcome, name, None), str)
+    }
+    return replace(outcome, **texts)  # type: ignore[arg-type] # texts replace texts
+
+
+def _situation(call: Call, *, outcome: Outcome, attempt: PaymentAttempt, order: Order, reading: Reading) -> Situation:
+    method = config.payment_method(attempt.method)
+    state, now = AttemptState(attempt.state), reading.now
+    capture_until = attempt.expires_at + method.grace
+    # What is open now is open for whatever may be done for longer, and what is not over there is not over here.
+    window = guard.judge(attempt, reading=reading).ruling
+    grace = window if window is Ruling.CHARGE else guard.judge(attempt, reading=reading, until=capture_until).ruling
+    accepted_until = capture_until + method.late_allowance
+    is_too_late = (
+        grace is Ruling.EXPIRE and guard.judge(attempt, reading=reading, until=accepted_until).ruling is Ruling.EXPIRE
+    )
+    is_leased = attempt.due_at is not None and now < attempt.due_at
+    is_current = attempt.fence == call.fence and is_leased and state not in TERMINAL
+    capabilities = registry.gateway(attempt.gateway).capabilities
+    has_nothing = isinstance(outcome, NotFound)
+    return Situation(
+        state=state,
+        order_status=OrderStatus(order.status),
+        is_stock_held=window is Ruling.CHARGE or _is_stock_held(order),
+        window=window,
+        grace=grace,
+        is_in_time=not is_too_late,
+        operation=call.operation,
+        is_current=is_current,
+        known_reference=attempt.gateway_reference,
+        doubt_code=attempt.doubt_code,
+        may_replay=has_nothing and is_current and _is_key_known(attempt, life=capabilities.key_life_seconds, now=now),
+        may_cancel_key=capabilities.cancels_keys,
+        is_cancelling=state in _MAY_BE_CANCELLED and _is_cancelling(attempt),
+        is_absence_proven=has_nothing and _is_absence_proven(attempt, horizon=capabilities.horizon_seconds, now=now),
+    )
+
+
+def _is_stock_held(order: Order) -> bool:
+    # Inside the window nobody gives it back; later a statement finds out.
+    return not Reservation.objects.filter(order=order).exclude(state=ReservationState.ACTIVE).exists()
+
+
+def _is_cancelling(attempt: PaymentAttempt) -> bool:
+    return attempt.gateway_calls.filter(operation=Operation.CANCEL_KEY, compensation=None).exists()
+
+
+def _is_key_known(attempt: PaymentAttempt, *, life: int, now: datetime) -> bool:
+    """Tell whether the gateway still knows the attempt's key when a call that begins now has ended."""
+    first = attempt.gateway_calls.filter(operation__in=BEGINS_CHARGE).aggregate(at=Min("started_at"))["at"]
+    ends_at = now + timedelta(seconds=config.limits().gateway_total_seconds)
+    return first is not None and ends_at < first + timedelta(seconds=life)
+
+
+def _is_absence_proven(attempt: PaymentAttempt, *, horizon: int, now: datetime) -> bool:
+    """Tell whether nothing was found often enough, and later than anything that was sent could still be executed."""
     limits = config.limits()
-    move = partial(move_attempt, attempt, now=now, actor=WORKER)
-    look_again_at = now + timedelta(seconds=limits.resolve_after_seconds)
-    match outcome:
-        case Captured():
-            evidence = {"reference": seen.reference}
-            move(to=AttemptState.SUCCEEDED, reason="captured", evidence=evidence, gateway_reference=seen.reference)
-            _mark_paid(order, now=now)
-        case Declined():
-            evidence = {"code": seen.code, "gateway_code": seen.detail}
-            move(
-                to=AttemptState.FAILED,
-                reason="declined",
-                evidence=evidence,
-                failure_code=seen.code,
-                gateway_reference=seen.reference,
-            )
-            # The stock stays held until the deadline, so that the customer can try again.
-            Order.objects.filter(id=order.id).update(payment_status=PaymentStatus.FAILED)
-        case Pending():
-            move(
-                to=AttemptState.CONFIRMING,
-                reason="gateway_confirms_later",
-                due_at=now + timedelta(seconds=limits.webhook_wait_seconds),
-                evidence={"reference": seen.reference},
-                gateway_reference=seen.reference,
-                redirect_url=seen.redirect_url,
-            )
-        case NeverSent():
-            # Provably nothing happened: the same request may go out again, as long as the window is open.
-            due_at = now + timedelta(seconds=limits.redispatch_seconds)
-            evidence = {"code": seen.code, "detail": seen.detail}
-            move(to=AttemptState.QUEUED, reason="never_sent", due_at=due_at, evidence=evidence)
-        case InDoubt():
-            move(to=AttemptState.IN_DOUBT, reason=seen.code, due_at=look_again_at, evidence={"detail": seen.detail})
-        case Authorized():
-            # We asked for a capture and got a promise: the money is held there, so only asking tells what follows.
-            move(
-                to=AttemptState.IN_DOUBT,
-                reason="authorized_not_captured",
-                due_at=look_again_at,
-                evidence={"reference": seen.reference},
-                gateway_reference=seen.reference,
-            )
+    sent = attempt.gateway_calls.filter(operation__in=BEGINS_CHARGE).aggregate(at=Max("started_at"))["at"]
+    if sent is None:
+        return False
+    longest = timedelta(seconds=limits.stale_check_seconds + limits.gateway_total_seconds + horizon)
+    negatives = attempt.gateway_calls.filter(
+        operation=Operation.LOOK_UP, outcome="not_found", started_at__gte=sent + longest
+    )
+    return negatives.count() >= NEGATIVES_NEEDED
 
 
-def _mark_paid(order: Order, *, now: datetime) -> None:
-    Order.objects.filter(id=order.id).update(status=OrderStatus.PAID, payment_status=PaymentStatus.PAID, closed_at=now)
-    consume_stock(order_id=order.id, now=now)
+def _may_begin(operation: Operation, *, attempt: PaymentAttempt, reading: Reading) -> bool:
+    if operation in BEGINS_CHARGE:
+        return guard.judge(attempt, reading=reading).ruling is Ruling.CHARGE
+    if operation is Operation.CAPTURE:
+        until = attempt.expires_at + config.payment_method(attempt.method).grace
+        return guard.judge(attempt, reading=reading, until=until).ruling is Ruling.CHARGE
+    return True

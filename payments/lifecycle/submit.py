@@ -1,14 +1,15 @@
 """Submit: the customer pays. While the window is open the attempt is queued; its job is published after the commit."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NoReturn
 from uuid import UUID
 
 import structlog
 
-from payments import clocks, config, dispatch, locks
+from payments import clocks, config, dispatch, gate, guard, idempotency, locks, queries
+from payments.domain.clock import Reading, Ruling
 from payments.domain.errors import AlreadySubmitted, InvalidState, NotFound, PaymentExpired
-from payments.domain.states import AttemptState
+from payments.domain.states import SWEEPABLE, AttemptState
 from payments.lifecycle.expire import expire_locked_orders
 from payments.lifecycle.transition import move_attempt
 from payments.models import PaymentAttempt
@@ -18,28 +19,56 @@ from payments.transactions import after_commit, transaction
 log = structlog.get_logger(__name__)
 
 
-def submit_attempt(*, attempt_id: UUID, customer_id: int, payment_token: str, correlation_id: str = "") -> AttemptView:
-    """Queue an open attempt for its charge and publish the job.
+def submit_attempt(
+    *,
+    attempt_id: UUID,
+    customer_id: int,
+    payment_token: str,
+    correlation_id: str = "",
+    idempotency_id: UUID | None = None,
+) -> AttemptView:
+    """Queue an open attempt for its charge and leave the job to be published.
 
-    `payment_token` is the gateway's token for the customer's card or account; never card data.
+    `payment_token` is the gateway's token for the customer's card or account; never card data. `idempotency_id` is the
+    claim on a request's key that this is written under, if it has one.
 
+    :raises PaymentInFlight: when it was submitted a moment ago; the database is not asked.
     :raises NotFound: when there is no such attempt, or it belongs to another customer.
     :raises PaymentExpired: when the window has closed; the attempt is then expired for good.
     :raises AlreadySubmitted: when it was submitted before.
     :raises InvalidState: when it has failed or was cancelled.
+    :raises IdempotencyKeyInUse: when another request has taken over the claim meanwhile.
     """
+    with gate.passing(attempt_id=attempt_id, customer_id=customer_id) as passage:
+        view = _queue(
+            attempt_id=attempt_id,
+            customer_id=customer_id,
+            payment_token=payment_token,
+            correlation_id=correlation_id,
+            idempotency_id=idempotency_id,
+        )
+        passage.end_with_window(left=view.attempt.expires_at - view.server_now)
+    return view
+
+
+def _queue(
+    *, attempt_id: UUID, customer_id: int, payment_token: str, correlation_id: str, idempotency_id: UUID | None
+) -> AttemptView:
     with transaction():
         order = locks.lock_order_of(attempt_id=attempt_id)
         if order is None or order.customer_id != customer_id:
             message = "There is no such payment."
             raise NotFound(message)
-        now = clocks.database_now()
+        reading = clocks.read()
+        now = reading.now
         attempt = PaymentAttempt.objects.get(id=attempt_id)
         attempt.order = order
-        is_late = attempt.state_at(now) is AttemptState.EXPIRED
-        if is_late and attempt.state != AttemptState.EXPIRED:
+        judgement = guard.judge(attempt, reading=reading)
+        is_late = judgement.ruling is Ruling.EXPIRE
+        if is_late and attempt.state in SWEEPABLE:
             # This must be committed, so the refusal is raised after the transaction.
-            expire_locked_orders(order_ids=[order.id], now=now, actor=f"customer:{customer_id}")
+            expire_locked_orders({order.id: judgement}, now=now, actor=f"customer:{customer_id}")
+        # What cannot be told yet, the claim judges again before it charges.
         is_refused = is_late or attempt.state != AttemptState.OPEN
         if not is_refused:
             move_attempt(
@@ -52,18 +81,22 @@ def submit_attempt(*, attempt_id: UUID, customer_id: int, payment_token: str, co
                 evidence={"correlation_id": correlation_id} if correlation_id else None,
                 payment_token=payment_token,
                 correlation_id=correlation_id,
+                enqueued_stamp=reading.as_stamp(),
             )
-            after_commit(lambda: dispatch.publish_charge(attempt_id=attempt_id))
+            idempotency.note_effect(claim_id=idempotency_id, attempt_id=attempt_id)
+            after_commit(lambda: dispatch.publish_later(job=dispatch.charge(attempt_id=attempt_id)))
     if is_refused:
-        _refuse(attempt, now=now)
+        _refuse(attempt, reading=reading)
     log.info("payment_submitted", order_id=order.order_id, payment_id=attempt.public_id)
-    return AttemptView(attempt=attempt, server_now=now)
+    return AttemptView(attempt=attempt, reading=reading)
 
 
-def _refuse(attempt: PaymentAttempt, *, now: datetime) -> NoReturn:
-    match attempt.state_at(now):
+def _refuse(attempt: PaymentAttempt, *, reading: Reading) -> NoReturn:
+    match guard.state_of(attempt, reading=reading):
         case AttemptState.EXPIRED:
             message = f"The payment window closed at {attempt.expires_at.isoformat()}. You have not been charged."
+            if attempt.fence:  # Money may have come, too late.
+                message = queries.attempt_for(attempt_id=attempt.id, customer_id=None).message
             raise PaymentExpired(message, payment_id=attempt.public_id, expires_at=attempt.expires_at.isoformat())
         case AttemptState.FAILED | AttemptState.CANCELLED as state:
             message = f"This payment has {'failed' if state is AttemptState.FAILED else 'been cancelled'}."

@@ -1,10 +1,11 @@
-"""One step of an attempt: the row and its history entry, together or not at all."""
+"""One step of an attempt or a compensation: the row and its history entry, together or not at all."""
 
 from collections.abc import Mapping
 from datetime import datetime
 
+from payments.domain.compensations import CompensationState
 from payments.domain.states import TERMINAL, AttemptState
-from payments.models import HistoryEntry, PaymentAttempt
+from payments.models import Compensation, CompensationEntry, HistoryEntry, PaymentAttempt
 from payments.transactions import require_transaction
 
 
@@ -23,27 +24,58 @@ def move_attempt(
 
     :raises RuntimeError: when the row is no longer what `attempt` says, so that nothing is written over it.
     """
-    require_transaction()
-    columns: dict[str, object] = {
-        "state": to.value,
-        "version": attempt.version + 1,
-        "due_at": due_at,
-        "closed_at": now if to in TERMINAL else None,
-        **changes,
-    }
-    same_row = PaymentAttempt.objects.filter(id=attempt.id, version=attempt.version, state=attempt.state)
-    if same_row.update(**columns) != 1:
-        message = f"{attempt.public_id} changed while its order was locked"
-        raise RuntimeError(message)
+    before = attempt.state
+    closed_at = now if to in TERMINAL else None
+    _write(attempt, {"state": to.value, "due_at": due_at, "closed_at": closed_at, **changes})
     HistoryEntry.objects.create(
         attempt=attempt,
-        number=attempt.version + 1,
-        from_state=attempt.state,
+        number=attempt.version,
+        from_state=before,
         to_state=to.value,
         at=now,
         actor=actor,
         reason=reason,
         evidence=dict(evidence or {}),
     )
+
+
+def move_compensation(
+    compensation: Compensation,
+    *,
+    to: CompensationState,
+    now: datetime,
+    actor: str,
+    reason: str,
+    due_at: datetime | None = None,
+    evidence: Mapping[str, object] | None = None,
+    **changes: object,
+) -> None:
+    """Move `compensation` to a state and write its history, as `move_attempt` does. Hold the order's lock.
+
+    :raises RuntimeError: when the row is no longer what `compensation` says.
+    """
+    before = compensation.state
+    closed_at = now if to is CompensationState.DONE else None
+    _write(compensation, {"state": to.value, "due_at": due_at, "closed_at": closed_at, **changes})
+    CompensationEntry.objects.create(
+        compensation=compensation,
+        number=compensation.version,
+        from_state=before,
+        to_state=to.value,
+        at=now,
+        actor=actor,
+        reason=reason,
+        evidence=dict(evidence or {}),
+    )
+
+
+def _write(row: PaymentAttempt | Compensation, columns: dict[str, object]) -> None:
+    """Change a row that is still as it was read, counting its version up by one."""
+    require_transaction()
+    columns["version"] = row.version + 1
+    same_row = type(row)._default_manager.filter(id=row.id, version=row.version, state=row.state)  # noqa: SLF001 - Django's
+    if same_row.update(**columns) != 1:
+        message = f"{row.public_id} changed while its order was locked"
+        raise RuntimeError(message)
     for name, value in columns.items():
-        setattr(attempt, name, value)
+        setattr(row, name, value)

@@ -1,10 +1,30 @@
 """The admin: everything can be looked at; nothing of the domain can be changed behind the lifecycle's back."""
 
-from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
+from uuid import UUID
 
-from payments.models import GatewayCall, HistoryEntry, Order, OrderLine, PaymentAttempt, Reservation, StockItem
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from payments.domain.ids import Prefix, parse_public_id, public_id
+from payments.models import (
+    Announcement,
+    AnnouncementDelivery,
+    ClockEvent,
+    ClockWitness,
+    GatewayCall,
+    HistoryEntry,
+    Order,
+    OrderLine,
+    PaymentAttempt,
+    Reservation,
+    StockItem,
+)
+
+MOST_EVENTS_SHOWN = 50
 
 
 class _LookingOnly:
@@ -46,6 +66,12 @@ class _GatewayCalls(_LookingOnly, admin.TabularInline):
     ordering = ("started_at",)
 
 
+class _Deliveries(_LookingOnly, admin.TabularInline):
+    model = AnnouncementDelivery
+    fields = ("destination", "due_at", "tries", "first_tried_at", "delivered_at", "given_up_at", "last_error")
+    ordering = ("destination",)
+
+
 @admin.register(Order)
 class OrderAdmin(_LookingOnly, admin.ModelAdmin):
     """Orders with their lines, stock and attempts."""
@@ -65,13 +91,40 @@ class PaymentAttemptAdmin(_LookingOnly, admin.ModelAdmin):
     list_filter = ("state", "gateway")
     search_fields = ("order__order_id",)
     list_select_related = ("order",)
-    exclude = ("payment_token",)
     inlines = (_History, _GatewayCalls)
+    readonly_fields = ("clock_events",)
+    # Everything but the gateway's token. The stamps are for the clock guard, and fold away.
+    fieldsets = (
+        (None, {"fields": ("order", "customer", "number", "method", "gateway", "amount_minor", "currency")}),
+        ("State", {"fields": ("state", "version", "opened_at", "expires_at", "closed_at", "due_at", "held_since")}),
+        (
+            "At the gateway",
+            {"fields": ("fence", "gateway_key", "gateway_reference", "redirect_url", "failure_code", "correlation_id")},
+        ),
+        ("Doubt", {"fields": ("doubt_code", "unresolved_since", "questions", "published_at")}),
+        ("Clocks", {"fields": ("clock_events",)}),
+        ("What the clocks said", {"fields": ("opened_stamp", "enqueued_stamp"), "classes": ("collapse",)}),
+    )
 
     @admin.display(description="order")
     def order_number(self, attempt: PaymentAttempt) -> str:
         """Show the shop's own number."""
         return attempt.order.order_id
+
+    @admin.display(description="clock events")
+    def clock_events(self, attempt: PaymentAttempt) -> SafeString | str:
+        """Show the latest events that were seen with it, each with a link to all that is known of it."""
+        events = ClockEvent.objects.filter(attempt_id=attempt.id).order_by("-recorded_at")[:MOST_EVENTS_SHOWN]
+        rows = (
+            (
+                reverse("admin:payments_clockevent_change", args=[event.id]),
+                f"{event.recorded_at:%Y-%m-%d %H:%M:%S}",
+                str(event),
+                event.detail,
+            )
+            for event in events
+        )
+        return format_html_join("", '<div><a href="{}">{} UTC</a> {}: {}</div>', rows) or "none"
 
 
 @admin.register(StockItem)
@@ -81,3 +134,100 @@ class StockItemAdmin(_LookingOnly, admin.ModelAdmin):
     list_display = ("sku", "name", "unit_price_minor", "currency", "received", "on_hand", "reserved", "sold")
     search_fields = ("sku", "name")
     ordering = ("sku",)
+
+
+@admin.register(Announcement)
+class AnnouncementAdmin(_LookingOnly, admin.ModelAdmin):
+    """What was announced, and to whom it was told."""
+
+    list_display = ("public_id", "order_number", "number", "kind", "created_at")
+    list_filter = ("kind",)
+    search_fields = ("order__order_id",)
+    list_select_related = ("order",)
+    ordering = ("-id",)  # They are ordered by time, and the index is there.
+    inlines = (_Deliveries,)
+
+    @admin.display(description="order")
+    def order_number(self, announcement: Announcement) -> str:
+        """Show the shop's own number."""
+        return announcement.order.order_id
+
+
+@admin.register(AnnouncementDelivery)
+class AnnouncementDeliveryAdmin(_LookingOnly, admin.ModelAdmin):
+    """How far each telling is; filter by what waits and by what was given up."""
+
+    list_display = (
+        "announcement_number",
+        "order_number",
+        "destination",
+        "due_at",
+        "tries",
+        "delivered_at",
+        "given_up_at",
+        "last_error",
+    )
+    list_filter = (
+        "destination",
+        ("due_at", admin.EmptyFieldListFilter),
+        ("given_up_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("announcement__order__order_id",)
+    list_select_related = ("announcement__order",)
+
+    @admin.display(description="announcement")
+    def announcement_number(self, delivery: AnnouncementDelivery) -> str:
+        """Show the id that receivers know."""
+        return delivery.announcement.public_id
+
+    @admin.display(description="order")
+    def order_number(self, delivery: AnnouncementDelivery) -> str:
+        """Show the shop's own number."""
+        return delivery.announcement.order.order_id
+
+
+@admin.register(ClockEvent)
+class ClockEventAdmin(_LookingOnly, admin.ModelAdmin):
+    """What clocks did, and with which attempt it was seen."""
+
+    list_display = ("recorded_at", "kind", "seconds", "payment", "host")
+    list_filter = ("kind",)
+    search_fields = ("attempt_id",)
+    search_help_text = "A payment: pay_... or its UUID."
+    ordering = ("-recorded_at",)
+    readonly_fields = ("payment",)
+    exclude = ("attempt_id",)
+
+    def get_search_results(
+        self, _request: HttpRequest, queryset: QuerySet[ClockEvent], search_term: str
+    ) -> tuple[QuerySet[ClockEvent], bool]:
+        """Find the events of one attempt by its whole id; anything else finds none."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        attempt_id = parse_public_id(Prefix.PAYMENT, term) or _uuid(term)
+        return (queryset.none() if attempt_id is None else queryset.filter(attempt_id=attempt_id)), False
+
+    @admin.display(description="payment")
+    def payment(self, event: ClockEvent) -> SafeString | str:
+        """Show the attempt by its public id. Its row may not exist: its transaction may have been rolled back."""
+        if event.attempt_id is None:
+            return "-"
+        url = reverse("admin:payments_paymentattempt_change", args=[event.attempt_id])
+        return format_html('<a href="{}">{}</a>', url, public_id(Prefix.PAYMENT, event.attempt_id))
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+@admin.register(ClockWitness)
+class ClockWitnessAdmin(_LookingOnly, admin.ModelAdmin):
+    """Who attests that the database's clock ran true, from when to when."""
+
+    list_display = ("process", "host", "since", "until", "crept_seconds", "domain")
+    list_filter = ("host",)
+    ordering = ("-until",)

@@ -19,7 +19,6 @@ from payments import config, lifecycle, queries
 from payments.domain import money
 from payments.domain.errors import AmountMismatch, NotFound, OutOfStock, PaymentError
 from payments.domain.ids import Prefix, parse_public_id
-from payments.domain.messages import attempt_message
 from payments.domain.states import AttemptState
 from payments.models import PaymentAttempt, StockItem
 from payments.web.cards import DEMO_CARDS
@@ -115,14 +114,13 @@ def show_payment(request: HttpRequest, payment_id: str) -> HttpResponse:
     except NotFound:
         return _missing(request)
     attempt = view.attempt
-    state = attempt.state_at(view.server_now)
     context = {
         "attempt": attempt,
         "amount": money.display(amount_minor=attempt.amount_minor, currency=attempt.currency),
         "lines": _lines_of(attempt),
         # For a browser without JavaScript; with it, the page asks the API.
-        "message": attempt_message(state=state, failure_code=attempt.failure_code),
-        "can_pay": state is AttemptState.OPEN,
+        "message": view.message,
+        "can_pay": view.state is AttemptState.OPEN,
         "cards": DEMO_CARDS,
         # A customer hears that it takes longer after half of the time that the gateway has (requirement D1).
         "feedback_seconds": config.limits().gateway_total_seconds // 2,

@@ -72,9 +72,13 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 
-# A lock is held for milliseconds: who waits 10 s waits for a session that stands still, and one that stands still
-# inside a transaction for 60 s is ended, so that it cannot hold an order for good.
-_DATABASE_TIMEOUTS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+# A process that stands still cannot keep its own deadlines, so the server ends a session that stays idle inside a
+# transaction for longer than any transaction may take: a frozen worker keeps no order from the others.
+_IDLE_SECONDS = PAYMENT_TRANSACTION_SECONDS + 5  # noqa: F405 - from payments
+_DATABASE_TIMEOUTS = (
+    f"-c lock_timeout={PAYMENT_LOCK_WAIT_SECONDS}s "  # noqa: F405 - from payments
+    f"-c idle_in_transaction_session_timeout={_IDLE_SECONDS}s"
+)
 
 
 def _database(url: str) -> dict[str, Any]:

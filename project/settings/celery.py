@@ -14,13 +14,20 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 
+# A second belt on a pool of processes, beyond everything that a job may take; threads cannot be interrupted, so there
+# the HTTP client's deadline and the lease do it alone.
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TASK_TIME_LIMIT = 270
+
 # A result row costs 4 ms: a task whose result operators read stores it by itself (workers/expiry.py).
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
 CELERY_RESULT_EXPIRES = 7 * 24 * 3600
 
-CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}  # The row is the outbox; the rescue task publishes again.
+# The row is the outbox, and the rescue task publishes again. One retry, since only a retry gives up a broken
+# connection: without it beat would go on with the one that a restarted RabbitMQ has closed, for good.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
     {
         "visibility_timeout": 300,
@@ -36,10 +43,22 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = (
 CELERY_TASK_DEFAULT_QUEUE = "upkeep"
 CELERY_TASK_ROUTES = {
     "payments.charge": {"queue": "charge"},
+    "payments.resolve": {"queue": "resolve"},
+    "payments.compensate": {"queue": "resolve"},
     "payments.sweep_expired": {"queue": "expiry"},
     "payments.publish_owed": {"queue": "upkeep"},
+    "payments.check_invariants": {"queue": "upkeep"},
+    "payments.forget_idempotency_keys": {"queue": "upkeep"},
+    "payments.announce": {"queue": "announce"},
 }
-CELERY_IMPORTS = ("workers.charging", "workers.expiry", "workers.upkeep")
+CELERY_IMPORTS = (
+    "workers.announcing",
+    "workers.charging",
+    "workers.clocks",
+    "workers.expiry",
+    "workers.upkeep",
+    "workers.watchdog",
+)
 
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False  # Our structlog configuration stays.
 CELERY_WORKER_SEND_TASK_EVENTS = True  # Flower.

@@ -25,6 +25,16 @@ def required_text(name: str, why: str) -> str:
     return value
 
 
+def refuse(name: str, why: str) -> None:
+    """Refuse a variable that must not be set here.
+
+    :raises ImproperlyConfigured: when it is set.
+    """
+    if os.environ.get(name):
+        message = f"{name} is set: {why}"
+        raise ImproperlyConfigured(message)
+
+
 def integer(name: str, default: int) -> int:
     """Read a whole number.
 

@@ -9,7 +9,8 @@ from project.settings import environment
 # database and `check` refuse anything outside 5 minutes to 24 hours.
 ORDER_PAYMENT_TIMEOUT_MINUTES = environment.integer("ORDER_PAYMENT_TIMEOUT_MINUTES", 15)
 
-# What a customer can pay with. `window_minutes` overrides the default above for one method.
+# What a customer can pay with. For one method, `window_minutes`, `grace_seconds` and `late_allowance_seconds` override
+# the defaults here; `authorizes_first: False` charges in one call although the gateway could hold the money first.
 PAYMENT_METHODS: dict[str, dict[str, object]] = {
     "card": {"gateway": "sandbox"},
 }
@@ -21,20 +22,47 @@ PAYMENT_CURRENCIES = ["USD", "EUR", "GBP", "INR", "JPY"]
 PAYMENT_GATEWAY_TOTAL_SECONDS = environment.integer("PAYMENT_GATEWAY_TOTAL_SECONDS", 30)
 
 # The part of it that may pass before there is a connection. A host that does not answer in 5 s will not in 30.
-PAYMENT_GATEWAY_CONNECT_SECONDS = 5
+PAYMENT_GATEWAY_CONNECT_SECONDS = environment.integer("PAYMENT_GATEWAY_CONNECT_SECONDS", 5)
+
+# After so long a customer who waits is told that the payment is still being processed.
+PAYMENT_FEEDBACK_SECONDS = PAYMENT_GATEWAY_TOTAL_SECONDS / 2
+
+# After the window closed: how long what was authorised inside it may still be captured, and how long the answer to a
+# call that began inside it may take. 0 is strict. Nothing ever begins here.
+PAYMENT_GRACE_SECONDS = environment.integer("PAYMENT_GRACE_SECONDS", PAYMENT_GATEWAY_TOTAL_SECONDS)
+
+# After the grace: how long money that is only now seen may still pay its order. Later it is given back by itself. As
+# long as a customer may be expected to wait for "we are finding out".
+PAYMENT_LATE_ALLOWANCE_SECONDS = environment.integer("PAYMENT_LATE_ALLOWANCE_SECONDS", 300)
+
+# What recording an answer may take after the call is over: a lock wait at its worst (lock_timeout is 10 s).
+PAYMENT_LEASE_MARGIN_SECONDS = environment.integer("PAYMENT_LEASE_MARGIN_SECONDS", 10)
 
 # How long a claim belongs to its worker. Longer than the whole call, so that a living worker never loses it.
-PAYMENT_LEASE_SECONDS = PAYMENT_GATEWAY_TOTAL_SECONDS + 15
+PAYMENT_LEASE_SECONDS = PAYMENT_GATEWAY_TOTAL_SECONDS + PAYMENT_LEASE_MARGIN_SECONDS + 2
+
+# A claim whose worker took longer than this from its look at the clock to the first byte is given back unsent.
+PAYMENT_STALE_CHECK_SECONDS = 2
 
 # A queued attempt that nobody claimed in this time gets its job published again. Twice the worst publish-to-claim
 # delay of a healthy system; sending a job twice is harmless, sending it late is not.
-PAYMENT_REDISPATCH_SECONDS = 10
+PAYMENT_REDISPATCH_SECONDS = environment.integer("PAYMENT_REDISPATCH_SECONDS", 10)
+
+# When nobody swept or rescued for so long, the workers do it themselves: a few of beat's periods.
+PAYMENT_WATCHDOG_PATIENCE_SECONDS = 5
 
 # How long a gateway may take to tell about a payment that it confirms later: webhooks come within 30 to 60 s.
 PAYMENT_WEBHOOK_WAIT_SECONDS = 60
 
-# How soon somebody asks what became of a call that ended without an answer.
-PAYMENT_RESOLVE_AFTER_SECONDS = 5
+# How soon somebody asks what became of a call that ended without an answer; every further question waits twice as long,
+# up to the longest wait. Asking ends after a day: what no gateway knew for so long, a person has to find out.
+PAYMENT_RESOLVE_AFTER_SECONDS = environment.integer("PAYMENT_RESOLVE_AFTER_SECONDS", 5)
+PAYMENT_RESOLVE_LONGEST_WAIT_SECONDS = 3600
+PAYMENT_RESOLVE_GIVE_UP_SECONDS = environment.integer("PAYMENT_RESOLVE_GIVE_UP_SECONDS", 24 * 3600)
+
+# How soon after its deadline an attempt is promised to be terminal, and how often the sweep therefore runs.
+PAYMENT_EXPIRY_OBJECTIVE_SECONDS = 1
+PAYMENT_SWEEP_PERIOD_SECONDS = 1
 
 # Rows that one sweep transaction takes: large enough to amortise its six statements, small enough to hold its locks
 # for some tens of milliseconds.
@@ -43,12 +71,96 @@ PAYMENT_SWEEP_BATCH_ROWS = 1000
 # Batches that one run takes before it ends and lets the next one go on.
 PAYMENT_SWEEP_BATCHES_PER_RUN = 100
 
+# Jobs that a process holds for its publishing thread: some seconds' worth, in less than a megabyte. What does not fit
+# is published from its row.
+PAYMENT_PUBLISH_QUEUE_JOBS = 1000
+
+# How long the broker may let the publishing thread wait, each time. A broker takes a job in a millisecond or two; one
+# that writes its data to disk stands still for some hundred.
+PAYMENT_PUBLISH_TIMEOUT_SECONDS = 2
+
+# How long nothing is published after a failure, so that jobs do not queue up behind its timeouts. Half of the time
+# after which the row is looked at again.
+PAYMENT_PUBLISH_PAUSE_SECONDS = 5
+
+# How much longer than a whole gateway call the in-flight gate answers a second click by itself: the way from the
+# click to the call, which is the commit, the job and the claim.
+PAYMENT_GATE_MARGIN_SECONDS = 5
+
+# How long Redis may take for the gate, each time. It answers in a tenth of a millisecond; the database decides
+# without it.
+PAYMENT_GATE_TIMEOUT_MILLISECONDS = 100
+
+# How long the gate stands open after a failure, so that a Redis that hangs costs one request in a while its timeout
+# and not every request.
+PAYMENT_GATE_PAUSE_SECONDS = 5
+
+# How long a request with an idempotency key may take before a repeat of it does the work itself: more than any wait
+# for a lock (10 s), less than a customer's patience. A request that is slower than that changes nothing any more.
+PAYMENT_IDEMPOTENCY_LEASE_SECONDS = 30
+
+# How long an answer is kept under its idempotency key: as long as the longest window, so that a client that repeats
+# a request of today gets the answer of today.
+PAYMENT_IDEMPOTENCY_KEEP_HOURS = 24
+
+# Which clocks are independent witnesses (docs/clocks.md). Two that run on one machine, or are set by one faulty time
+# server, are wrong together; so by default Redis and the hosts' wall clocks testify to nothing.
+PAYMENT_CLOCK_HOST_IS_APART = environment.flag("PAYMENT_CLOCK_HOST_IS_APART", default=False)
+PAYMENT_CLOCK_REDIS_IS_APART = environment.flag("PAYMENT_CLOCK_REDIS_IS_APART", default=False)
+
+# How often each process compares the database's clock with its own boot clock: one query of a millisecond.
+PAYMENT_CLOCK_LOOK_SECONDS = environment.integer("PAYMENT_CLOCK_LOOK_SECONDS", 5)
+
+# How soon an attempt that the clocks contradict each other about is judged again, and after how long a person is
+# called: a clock that is set right or wrong by a time server settles within seconds.
+PAYMENT_CLOCK_HOLD_SECONDS = 2
+PAYMENT_CLOCK_HOLD_ALERT_SECONDS = 60
+
+# A lock is held for milliseconds: who waits so long waits for a session that stands still.
+PAYMENT_LOCK_WAIT_SECONDS = environment.integer("PAYMENT_LOCK_WAIT_SECONDS", 10)
+
+# How long a transaction may take, on this machine's monotonic clock (payments/deadlines.py). After the database's clock
+# was set back, its own timeouts do not fire until it has caught up. More than any wait for a lock.
+PAYMENT_TRANSACTION_SECONDS = environment.integer("PAYMENT_TRANSACTION_SECONDS", 20)
+
 PAYMENT_GATEWAYS: dict[str, dict[str, str]] = {
     "sandbox": {
         "url": environment.text("SANDBOX_URL", "http://127.0.0.1:8100"),
         "api_key": environment.text("SANDBOX_API_KEY", "sk_sandbox"),
     },
 }
+
+# A function of the host in this project, "package.module.function", that is called with every announcement
+# (docs/announcements.md). Empty: none.
+PAYMENT_ANNOUNCEMENT_HOOK = environment.text("PAYMENT_ANNOUNCEMENT_HOOK", "")
+
+# Receivers of announcements over HTTP, by name. The variables describe the usual case, one receiver; write the mapping
+# out for several. Secrets are separated by commas, the newest first.
+_WEBHOOK: dict[str, object] = {
+    "url": environment.text("PAYMENT_ANNOUNCEMENT_WEBHOOK_URL", ""),
+    "secrets": environment.names("PAYMENT_ANNOUNCEMENT_WEBHOOK_SECRETS"),
+}
+PAYMENT_ANNOUNCEMENT_WEBHOOKS: dict[str, dict[str, object]] = {"shop": _WEBHOOK} if any(_WEBHOOK.values()) else {}
+
+# One delivery in all, and the part of it until there is a connection. Standard Webhooks recommends 15 to 30 s; a
+# receiver that needs longer than 15 should answer first and work afterwards.
+PAYMENT_ANNOUNCEMENT_TOTAL_SECONDS = 15
+PAYMENT_ANNOUNCEMENT_CONNECT_SECONDS = 5
+
+# How long a delivery belongs to its worker: the whole call, and a lock wait at its worst when it is recorded.
+PAYMENT_ANNOUNCEMENT_LEASE_SECONDS = PAYMENT_ANNOUNCEMENT_TOTAL_SECONDS + 15
+
+# A delivery that failed is tried again after the first wait, and every further one waits twice as long, up to the
+# longest. The first bridges a restart of the receiver; with the longest, one that was away for hours has everything
+# within the hour.
+PAYMENT_ANNOUNCEMENT_FIRST_WAIT_SECONDS = 5
+PAYMENT_ANNOUNCEMENT_LONGEST_WAIT_SECONDS = 3600
+
+# Counted from the first try: a receiver that broke on a Friday evening can be repaired on Monday.
+PAYMENT_ANNOUNCEMENT_GIVE_UP_SECONDS = 3 * 24 * 3600
+
+# How long one run of the task goes on with one destination before it turns to the next; beat starts another run anyway.
+PAYMENT_ANNOUNCEMENT_RUN_SECONDS = 5
 
 # The shop at /shop/, which signs visitors in as throw-away customers; users with a known password; tokens from the
 # command line. Never in production.

@@ -2,6 +2,8 @@
 
 from project.settings import environment
 
+environment.refuse("PAYWINDOW_FAILPOINTS", "a process that kills itself on command belongs into a test")
+
 # Before `base`, which would start embedded servers instead.
 environment.required_text("DATABASE_URL", "PostgreSQL is the only database, and production brings its own")
 environment.required_text("REDIS_URL", "production brings its own Redis or Valkey")

@@ -20,6 +20,14 @@ const VIEWS = {
   cancelled: { heading: "Cancelled", tone: "failure" },
 };
 
+// Why a failed payment has no button to try again, where the message does not say it.
+const NO_RETRY = {
+  no_attempts_left: "All attempts are used up. Please start again from the shop.",
+  not_retryable: "It cannot be tried again. Please start again from the shop.",
+  held_too_long: "The order was held for too long. Please start again from the shop.",
+  payment_expired: "The time to pay has run out. Please start again from the shop.",
+};
+
 const part = (id) => document.getElementById(id);
 const panel = part("payment");
 const heading = part("payment-heading");
@@ -27,11 +35,13 @@ const message = part("message");
 const notice = part("notice");
 const form = part("pay-form");
 const button = part("pay-button");
+const retryButton = part("retry-button");
 const payLabel = button.textContent;
 
 const manager = new PaymentManager({
   statusUrl: panel.dataset.statusUrl,
   submitUrl: panel.dataset.submitUrl,
+  retryUrl: panel.dataset.retryUrl,
   csrfToken,
 });
 
@@ -75,6 +85,15 @@ function redirectOf(status) {
   return /^https?:\/\//i.test(status.redirect_url) ? status.redirect_url : null;
 }
 
+function showRetry({ state, can_retry, retry_refused, attempts_left }, isSubmitting) {
+  part("retry").hidden = !can_retry;
+  retryButton.disabled = isSubmitting;
+  write(retryButton, `Try again (${attempts_left} ${attempts_left === 1 ? "attempt" : "attempts"} left)`);
+  const reason = state === "failed" ? NO_RETRY[retry_refused] : undefined;
+  part("no-retry").hidden = reason === undefined;
+  write(part("no-retry"), reason ?? "");
+}
+
 function render() {
   const { status, isSubmitting } = manager;
   write(notice, isConnected ? refusal : "Connection lost, trying again.");
@@ -89,6 +108,7 @@ function render() {
   button.disabled = isSubmitting || !status.can_pay;
   write(button, isSubmitting ? "Sending your payment…" : payLabel);
   part("working").hidden = view.tone !== "working";
+  showRetry(status, isSubmitting);
   part("leave").hidden = !["success", "failure", "doubt"].includes(view.tone);
   const redirect = redirectOf(status);
   part("continue").hidden = redirect === null;
@@ -124,7 +144,9 @@ manager.addEventListener("tick", () => {
 manager.addEventListener("submitting", ({ detail: { isSubmitting } }) => {
   render();
   // The button lost the focus when it was disabled; a keyboard user goes on where they were.
-  if (!isSubmitting && !form.hidden && document.activeElement === document.body) button.focus();
+  if (isSubmitting || document.activeElement !== document.body) return;
+  if (!form.hidden) button.focus();
+  else if (!part("retry").hidden) retryButton.focus();
 });
 manager.addEventListener("connection", ({ detail }) => {
   isConnected = detail.isConnected;
@@ -136,11 +158,12 @@ manager.addEventListener("refused", ({ detail: { problem } }) => {
   refusal = reason || "The payment was not accepted. Please try again.";
   render();
 });
+manager.addEventListener("retried", ({ detail: { status } }) => location.assign(`../${status.id}/`));
 manager.addEventListener("gone", () => {
   panel.dataset.tone = "failure";
   write(heading, "You are not signed in any more");
   write(message, "This changes nothing about your payment, but it cannot be shown here. Please start from the shop.");
-  for (const id of ["notice", "countdown", "pay-form", "working", "continue"]) part(id).hidden = true;
+  for (const id of ["notice", "countdown", "pay-form", "working", "continue", "retry", "no-retry"]) part(id).hidden = true;
   part("leave").hidden = false;
   heading.focus();
 });
@@ -150,6 +173,11 @@ form.addEventListener("submit", (event) => {
   button.disabled = true; // Before anything else: the second click of a double click comes now.
   refusal = "";
   manager.pay(new FormData(form).get("payment_token"));
+});
+
+retryButton.addEventListener("click", () => {
+  refusal = "";
+  manager.retry();
 });
 
 document.addEventListener("visibilitychange", () => {

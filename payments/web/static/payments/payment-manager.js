@@ -1,5 +1,5 @@
 /**
- * Watches one payment and pays it. It knows the API and the time, and nothing of the page.
+ * Watches one payment, pays it, and opens the next attempt after a failure. It knows the API and the time, and nothing of the page.
  *
  * What it says of a payment always comes from the API, so a reload or a second tab changes nothing. A connection that
  * fails is never reported as a payment that failed: it asks until somebody answers.
@@ -9,7 +9,8 @@
  * - `tick`        each second while the window runs: `detail` is { remainingSeconds }
  * - `connection`  the connection broke or came back: `detail` is { isConnected }
  * - `submitting`  a payment is being sent, or it is not known whether it arrived: `detail` is { isSubmitting }
- * - `refused`     the API refused to take the payment: `detail` is { problem }, an RFC 9457 problem
+ * - `retried`     the next attempt is open: `detail` is { status }, what the API said of it
+ * - `refused`     the API refused: `detail` is { problem }, an RFC 9457 problem, empty when there was no answer to read
  * - `gone`        this browser may not see the payment (any more); nothing is asked from here on
  */
 
@@ -21,11 +22,13 @@ const READ_TIMEOUT_MS = 10_000;
 const SUBMIT_TIMEOUT_MS = 20_000;
 
 const ENDED = new Set(["succeeded", "failed", "expired", "cancelled"]);
+const ASK_INSTEAD = new Set(["already_submitted", "payment_in_flight", "payment_expired"]); // No news for the customer.
 const IN_WINDOW = new Set(["open", "queued"]); // What the deadline ends.
 
 export class PaymentManager extends EventTarget {
   #statusUrl;
   #submitUrl;
+  #retryUrl;
   #csrfToken;
   #status = null;
   #deadlineMs = null; // On performance.now(): no wall clock of this machine is asked.
@@ -42,12 +45,14 @@ export class PaymentManager extends EventTarget {
    * @param {object} options
    * @param {string} options.statusUrl  GET answers where the payment stands
    * @param {string} options.submitUrl  POST pays
+   * @param {string} options.retryUrl  POST opens the next attempt of the order
    * @param {() => string} options.csrfToken
    */
-  constructor({ statusUrl, submitUrl, csrfToken }) {
+  constructor({ statusUrl, submitUrl, retryUrl, csrfToken }) {
     super();
     this.#statusUrl = statusUrl;
     this.#submitUrl = submitUrl;
+    this.#retryUrl = retryUrl;
     this.#csrfToken = csrfToken;
   }
 
@@ -105,19 +110,14 @@ export class PaymentManager extends EventTarget {
     this.#pollMs = POLL_FIRST_MS;
     try {
       const sentMs = performance.now();
-      const response = await fetch(this.#submitUrl, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", "X-CSRFToken": this.#csrfToken() },
-        body: JSON.stringify({ payment_token: token }),
-        signal: AbortSignal.timeout(SUBMIT_TIMEOUT_MS),
-      });
+      const response = await this.#post(this.#submitUrl, { payment_token: token });
       const answer = await response.json();
       if (response.ok) {
         this.#accept(answer, sentMs);
-      } else if (response.status < 500 && answer.code !== "already_submitted" && answer.code !== "payment_expired") {
+      } else if (response.status < 500 && !ASK_INSTEAD.has(answer.code)) {
         this.#emit("refused", { problem: answer });
       }
-      // Submitted before, expired or a failure over there: the next question tells which.
+      // Otherwise the next question tells what came of it.
     } catch {
       // No answer: it may have arrived or not. Nobody pays again before the API said where the payment stands.
       this.#setConnected(false);
@@ -126,6 +126,35 @@ export class PaymentManager extends EventTarget {
     }
     if (this.#status?.can_pay === false) this.#setSubmitting(false);
     this.#read();
+  }
+
+  /**
+   * Open the next attempt, which is another payment. The key is this attempt's: a click in another tab, or after an
+   * answer that got lost, leads to the same one.
+   */
+  async retry() {
+    if (this.#isSubmitting || this.#status?.can_retry !== true) return;
+    const { id, order_id } = this.#status;
+    this.#setSubmitting(true);
+    try {
+      const response = await this.#post(this.#retryUrl, { order_id }, { "Idempotency-Key": `retry-${id}` });
+      const answer = await response.json();
+      if (response.ok) this.#emit("retried", { status: answer });
+      else this.#emit("refused", { problem: answer });
+    } catch {
+      this.#emit("refused", { problem: {} });
+    } finally {
+      this.#setSubmitting(false);
+    }
+  }
+
+  #post(url, body, headers = {}) {
+    return fetch(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CSRFToken": this.#csrfToken(), ...headers },
+      body: JSON.stringify(body),
+      signal: AbortSignal.timeout(SUBMIT_TIMEOUT_MS),
+    });
   }
 
   async #read() {
