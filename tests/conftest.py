@@ -9,11 +9,32 @@ from django.contrib.auth.models import User
 from pytest_django import DjangoDbBlocker, Settings
 
 from beat_schedules.write import write_schedule
+from payments import clockevents, gate, invariants
 from payments.gateways import registry
 from payments.models import StockItem
 from tests import factories
 from tests.contract.sandbox_server import API_KEY, SandboxProcess
 from tests.system import System
+
+
+@pytest.hookimpl(trylast=True)  # Behind pytest-randomly, which shuffles.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that two processes end at about the same time."""
+    slow = ("crash", "acceptance", "browser")
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in slow))
+
+
+@pytest.fixture(autouse=True)
+def invariants_hold(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What must hold in every committed state holds after every test that commits; see payments/invariants.py."""
+    commits = request.node.get_closest_marker("django_db")
+    if commits is None or not commits.kwargs.get("transaction") or request.node.get_closest_marker("breaks_invariants"):
+        yield
+        return
+    request.getfixturevalue("transactional_db")  # First, so that its rows are still there when this one ends.
+    yield
+    assert clockevents.flush()  # Before the tables are emptied: a thread writes them.
+    assert list(invariants.broken()) == []
 
 
 @pytest.fixture
@@ -34,6 +55,15 @@ def staff(db: None) -> User:
 @pytest.fixture
 def item(db: None) -> StockItem:
     return factories.make_item("MUG-BLUE")
+
+
+@pytest.fixture
+def without_redis(settings: Settings) -> Iterator[None]:
+    """Leave this process without the Redis that the in-flight gate asks: nobody listens where it should be."""
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    gate.close()
+    yield
+    gate.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """What tests need to begin with, made the way the product makes it."""
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pgtrigger
@@ -9,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db.models import F
 
 from payments import clocks, lifecycle, queries
-from payments.models import Order, PaymentAttempt, StockItem
+from payments.models import GatewayCall, Order, PaymentAttempt, StockItem
 
 
 def make_user(username: str | None = None, *, is_staff: bool = False) -> User:
@@ -25,13 +26,15 @@ def make_item(
     )
 
 
-def place_order(*, customer: User, item: StockItem, quantity: int = 1, order_id: str | None = None) -> PaymentAttempt:
+def place_order(
+    *, customer: User, item: StockItem, quantity: int = 1, order_id: str | None = None, method: str = "card"
+) -> PaymentAttempt:
     view = lifecycle.open_order(
         customer_id=customer.id,
         lines=[lifecycle.RequestedLine(sku=item.sku, quantity=quantity)],
         expected_total_minor=item.unit_price_minor * quantity,
         currency=item.currency,
-        method="card",
+        method=method,
         order_id=order_id,
     )
     return view.attempt
@@ -52,8 +55,29 @@ def age_attempt(*attempt_ids: UUID, seconds_left: float) -> None:
     deadline = clocks.database_now() + timedelta(seconds=seconds_left)
     attempts = PaymentAttempt.objects.filter(id__in=attempt_ids)
     with pgtrigger.ignore("payments.PaymentAttempt:attempt_facts"):
-        attempts.update(opened_at=F("opened_at") - (F("expires_at") - deadline), expires_at=deadline)
+        for attempt in attempts:
+            moved = attempt.expires_at - deadline
+            attempts.filter(id=attempt.id).update(
+                opened_at=attempt.opened_at - moved,
+                expires_at=deadline,
+                opened_stamp=aged(attempt.opened_stamp, by=moved),
+                enqueued_stamp=aged(attempt.enqueued_stamp, by=moved),
+            )
+            with pgtrigger.ignore("payments.GatewayCall:gateway_call_facts"):
+                calls = GatewayCall.objects.filter(attempt=attempt)
+                calls.update(started_at=F("started_at") - moved, finished_at=F("finished_at") - moved)
     Order.objects.filter(attempts__in=attempts).update(payment_expires_at=deadline)
+
+
+def aged(stamp: dict[str, Any], *, by: timedelta) -> dict[str, Any]:
+    """Move every clock of a stamp back."""
+    times = {"database", "expected", "watched_since"} & stamp.keys()
+    seconds = {"boot", "wall", "redis"} & stamp.keys()
+    return {
+        **stamp,
+        **{name: (datetime.fromisoformat(stamp[name]) - by).isoformat() for name in times},
+        **{name: stamp[name] - by.total_seconds() for name in seconds},
+    }
 
 
 def stock_of(item: StockItem) -> tuple[int, int, int]:

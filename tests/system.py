@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from django_celery_beat.models import PeriodicTask, PeriodicTasks
 
 from tests.contract.sandbox_server import API_KEY, SandboxProcess, free_port, wait_until
 
+TELL_BEAT_EVERY_SECONDS = 3.0  # Longer than the periods of what is waited for.
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -80,14 +82,17 @@ class ManagedProcess:
 
 
 class System:
-    """Web, worker and beat, and the sandbox gateway that they charge."""
+    """Web, worker and beat, and the sandbox gateway that they charge. `env` is added to what each process gets."""
 
-    def __init__(self, folder: Path, *, sandbox: SandboxProcess) -> None:
-        self.folder, self.sandbox = folder, sandbox
+    def __init__(
+        self, folder: Path, *, sandbox: SandboxProcess, env: Mapping[str, str] | None = None, threads: int = 8
+    ) -> None:
+        self.folder, self.sandbox, self.threads = folder, sandbox, threads
         self._clients: list[httpx.Client] = []
+        self._tell_beat_at_monotonic = 0.0
         self.web_port = free_port()
         self.web_url = f"http://127.0.0.1:{self.web_port}"
-        env = {
+        self.env = {
             "DATABASE_URL": test_database_url(),
             "REDIS_URL": settings.REDIS_URL,
             "CELERY_BROKER_URL": settings.CELERY_BROKER_URL,
@@ -95,6 +100,7 @@ class System:
             "SANDBOX_API_KEY": API_KEY,
             "DJANGO_SETTINGS_MODULE": "project.settings.test",
             "PYTHONDONTWRITEBYTECODE": "1",
+            **(env or {}),
         }
         python = sys.executable
         self.web = ManagedProcess(
@@ -103,34 +109,39 @@ class System:
                 *(python, "-m", "gunicorn", "project.wsgi", "--bind", f"127.0.0.1:{self.web_port}"),
                 *("--worker-class", "gthread", "--workers", "1", "--threads", "8"),
             ],
-            env=env,
+            env=self.env,
             folder=folder,
         )
-        self.worker = ManagedProcess(
-            "worker",
-            [
-                *(python, "-m", "celery", "-A", "project", "worker", "--pool", self.pool, "--concurrency", "8"),
-                *("--queues", "charge,expiry,upkeep", "--without-gossip", "--without-mingle", "--loglevel", "info"),
-                *("--hostname", f"test-{os.getpid()}@%h"),
-            ],
-            # Prefork throws the connection pool away at every task.
-            env=env | ({"DATABASE_POOL_CONNECTIONS": "0"} if self.pool == "prefork" else {}),
-            folder=folder,
-        )
+        self.worker = self.make_worker("worker")
         self.beat = ManagedProcess(
             "beat",
             [
                 *(python, "-m", "celery", "-A", "project", "beat", "--loglevel", "info"),
                 *("--pidfile", "", "--max-interval", "1"),
             ],
-            env=env,
+            env=self.env,
             folder=folder,
+        )
+
+    def make_worker(self, name: str, *, env: Mapping[str, str] | None = None) -> ManagedProcess:
+        """A worker of every queue, not started yet."""
+        return ManagedProcess(
+            name,
+            [
+                *(sys.executable, "-m", "celery", "-A", "project", "worker", "--pool", self.pool),
+                *("--concurrency", str(self.threads), "--queues", "charge,resolve,expiry,upkeep,announce"),
+                *("--without-gossip", "--without-mingle", "--loglevel", "info"),
+                *("--hostname", f"{name}-{os.getpid()}@%h"),
+            ],
+            # Prefork throws the connection pool away at every task.
+            env={**self.env, **({"DATABASE_POOL_CONNECTIONS": "0"} if self.pool == "prefork" else {}), **(env or {})},
+            folder=self.folder,
         )
 
     @property
     def pool(self) -> str:
         """Threads on Redis; prefork on RabbitMQ, where threads do not resume after a lost connection."""
-        return "threads" if settings.CELERY_BROKER_URL.startswith("redis") else "prefork"
+        return "threads" if self.env["CELERY_BROKER_URL"].startswith("redis") else "prefork"
 
     @property
     def processes(self) -> tuple[ManagedProcess, ...]:
@@ -139,7 +150,7 @@ class System:
     def start(self) -> None:
         for process in self.processes:
             process.start()
-        self._wait()
+        self.wait_until_ready()
 
     def stop(self) -> None:
         for process in self.processes:
@@ -150,7 +161,7 @@ class System:
         for process in self.processes:
             if not process.is_running:
                 process.start()
-        self._wait()
+        self.wait_until_ready()
         wait_until(self._beat_has_the_schedule, what="beat to read the schedule", deadline_seconds=30)
 
     def http(self, token: str | None = None) -> httpx.Client:
@@ -168,7 +179,7 @@ class System:
         """Every log line of every process that matches."""
         return [line for process in self.processes for line in process.log.splitlines() if re.search(pattern, line)]
 
-    def _wait(self) -> None:
+    def wait_until_ready(self) -> None:
         wait_until(self._web_is_ready, what=f"the web server:\n{self.web.log[-3000:]}")
         wait_until(
             lambda: " ready." in self.worker.log.rpartition("[config]")[2],
@@ -184,6 +195,9 @@ class System:
             return False
 
     def _beat_has_the_schedule(self) -> bool:
-        # A beat that looked while the tables were empty takes the next change for the first, and misses it.
-        PeriodicTasks.update_changed()
+        # A beat that looked while the tables were empty takes the next change for the first, and misses it, so it is
+        # told again. But not all the time: a beat that reads anew lets each task that never ran wait a whole period.
+        if time.monotonic() >= self._tell_beat_at_monotonic:
+            self._tell_beat_at_monotonic = time.monotonic() + TELL_BEAT_EVERY_SECONDS
+            PeriodicTasks.update_changed()
         return bool(PeriodicTask.objects.filter(name="sweep-expired", last_run_at__isnull=False).exists())

@@ -44,7 +44,7 @@ def test_the_lines_take_an_order_to_paid(
     placed, submitted, payment, order = _objects(done.stdout)
     assert (placed["status"], submitted["state"]) == ("under_paying", "queued")
     assert (payment["state"], order["status"], order["payment_status"]) == ("succeeded", "paid", "paid")
-    assert system.sandbox.operations() == [("charge", 2500)]
+    assert system.sandbox.operations() == [("authorize", 2500), ("capture", 2500)]
 
 
 def _objects(text: str) -> list[dict[str, str]]:

@@ -48,7 +48,7 @@ def test_flower_shows_the_worker_to_those_with_the_password(system: System, flow
             return False
 
     wait_until(answers, what="Flower answers", deadline_seconds=30)
-    name = f"test-{os.getpid()}@"
+    name = f"worker-{os.getpid()}@"
     with httpx.Client(base_url=url, auth=("ops", "secret"), timeout=20, trust_env=False) as operator:
         for path, shown in (("/workers", name), ("/api/tasks", "payments.sweep_expired")):
             wait_until(
@@ -94,7 +94,7 @@ def test_a_worker_killed_during_the_call_leaves_the_doubt_on_record_and_the_rest
     # The money moved and nobody recorded it: the row still says that the gateway may know, and nobody charges again.
     assert state_of(doubtful) == "charging"
     assert GatewayCall.objects.get(attempt=doubtful).finished_at is None
-    assert system.sandbox.operations(reference=doubtful.public_id) == [("charge", 1250)]
+    assert system.sandbox.operations(reference=doubtful.public_id) == [("authorize", 1250)]
     assert len(system.sandbox.ledger(reference=doubtful.public_id)["requests"]) == 1
 
 

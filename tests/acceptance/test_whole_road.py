@@ -84,13 +84,11 @@ def test_an_order_goes_from_the_shop_to_paid(system: System, shopper: Shopper, i
     assert shopper.status("ORD-ABC123")["status"] == "paid"
     assert shopper.status("ORD-ABC123")["is_payment_window_active"] is False
     assert factories.stock_of(item) == (98, 0, 2)
-    assert system.sandbox.operations(reference=payment_id) == [("charge", 2500)]
+    assert system.sandbox.operations(reference=payment_id) == [("authorize", 2500), ("capture", 2500)]
     history = [(row.from_state, row.to_state) for row in queries.history_of(attempt_id=attempt_id(payment_id))]
     assert history == [("", "open"), ("open", "queued"), ("queued", "charging"), ("charging", "succeeded")]
-    (submitted,), (recorded,) = (
-        events(system, "payment_submitted", payment_id),
-        events(system, "charge_recorded", payment_id),
-    )
+    (submitted,) = events(system, "payment_submitted", payment_id)
+    _, recorded = events(system, "call_recorded", payment_id)
     assert (recorded["order_id"], recorded["state"]) == ("ORD-ABC123", "succeeded")
     assert recorded["request_id"] == submitted["request_id"]  # From the web request to the worker.
 
@@ -162,16 +160,35 @@ def test_forty_customers_at_once_pay_once_each(
     first.wait_for(bought[0], "succeeded")
     wait_until(lambda: factories.stock_of(item) == (20, 0, 80), what="all are paid", deadline_seconds=60)
     assert sorted(row["reference"] for row in system.sandbox.ledger()["charges"]) == sorted(bought)
-    assert system.sandbox.operations() == [("charge", 2500)] * 40
+    assert sorted(system.sandbox.operations()) == [("authorize", 2500)] * 40 + [("capture", 2500)] * 40
 
 
 def test_a_job_that_the_broker_lost_is_found_in_its_row(system: System, shopper: Shopper) -> None:
     system.worker.stop()
     payment_id = shopper.order()["payment"]["id"]
     shopper.submit(payment_id)
-    assert purge("charge") == 1
+    wait_until(lambda: purge("charge") == 1, what="the web process has published the job, and the broker has lost it")
     system.worker.start()
     assert shopper.wait_for(payment_id, "succeeded")
+
+
+def test_the_workers_go_on_when_beat_is_dead(system: System, shopper: Shopper, item: StockItem) -> None:
+    system.beat.stop()
+    system.worker.stop()
+    idle, paid = (shopper.order()["payment"]["id"] for _ in range(2))
+    shopper.submit(paid)
+    wait_until(lambda: purge("charge") == 1, what="the web process has published the job, and the broker has lost it")
+    purge("expiry")
+    purge("upkeep")
+    factories.age_attempt(attempt_id(idle), seconds_left=-0.1)
+    system.worker.start()
+    shopper.wait_for(paid, "succeeded")
+    wait_until(lambda: factories.stock_of(item) == (98, 0, 2), what="the watchdog's sweep", deadline_seconds=30)
+    assert {json.loads(line)["duty"] for line in system.log_lines('"event": "duty_taken_over"')} == {
+        "sweep",
+        "rescue",
+        "announce",
+    }
 
 
 def test_a_megabyte_is_refused_by_the_real_server(system: System, shopper: Shopper) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Page, Route, ViewportSize, expect
 
-from payments import clocks
+from payments import clocks, lifecycle
 from payments.domain.ids import Prefix, parse_public_id
 from payments.domain.states import AttemptState
 from payments.models import GatewayCall, Order, PaymentAttempt, StockItem
@@ -59,9 +59,15 @@ def pay(page: Page, *, card: str) -> None:
 
 def expect_end(page: Page, heading: str) -> None:
     result = page.get_by_role("heading", name=heading, exact=True)
-    expect(result).to_be_visible()
+    expect(result).to_be_visible(timeout=20_000)  # A window may have some seconds left, and the machine much to do.
     expect(result).to_be_focused()
     expect(page.get_by_role("button", name="Pay ")).to_be_hidden()
+
+
+def operations(attempt_id: UUID) -> list[str]:
+    """What the gateway was asked to do for the payment, oldest first."""
+    calls = GatewayCall.objects.filter(attempt_id=attempt_id).order_by("started_at", "id")
+    return list(calls.values_list("operation", flat=True))
 
 
 def shown_seconds(page: Page) -> int:
@@ -102,6 +108,81 @@ def test_declined_card_says_why(page: Page, system: System, mug: StockItem) -> N
     assert PaymentAttempt.objects.get(id=attempt_id).failure_code == "insufficient_funds"
 
 
+def try_again(page: Page, *, left: str) -> None:
+    """Open the next attempt, which is a payment of its own with a page of its own."""
+    before = page.url
+    page.get_by_role("button", name=f"Try again ({left} left)").click()
+    page.wait_for_url(lambda url: url != before)
+    expect(page.get_by_role("button", name="Pay ")).to_be_enabled()
+
+
+def test_declined_payment_is_tried_again_and_paid(page: Page, system: System, mug: StockItem) -> None:
+    buy(page, system)
+    pay(page, card=POOR_CARD)
+    expect_end(page, "Not paid")
+
+    try_again(page, left="2 attempts")
+    assert shown_seconds(page) > 14 * 60
+    pay(page, card=GOOD_CARD)
+
+    expect_end(page, "Paid")
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    attempts = PaymentAttempt.objects.order_by("number").values_list("state", flat=True)
+    assert list(attempts) == [AttemptState.FAILED, AttemptState.SUCCEEDED]
+    assert stock_of(mug) == (19, 0, 1)
+
+
+def test_third_decline_offers_no_further_try_and_says_why(page: Page, system: System, mug: StockItem) -> None:
+    buy(page, system)
+    for left in ("2 attempts", "1 attempt"):
+        pay(page, card=POOR_CARD)
+        expect_end(page, "Not paid")
+        try_again(page, left=left)
+
+    pay(page, card=POOR_CARD)
+
+    expect_end(page, "Not paid")
+    expect(page.get_by_text("All attempts are used up. Please start again from the shop.")).to_be_visible()
+    expect(page.get_by_text("You have not been charged.")).to_be_visible()
+    expect(page.get_by_role("button")).to_have_count(0)
+    assert PaymentAttempt.objects.filter(state=AttemptState.FAILED).count() == 3
+
+
+def test_try_again_whose_answer_got_lost_opens_one_attempt(
+    open_page: Callable[..., Page], system: System, mug: StockItem
+) -> None:
+    page = open_page(expected_complaints="ERR_FAILED")
+    buy(page, system)
+    pay(page, card=POOR_CARD)
+    expect_end(page, "Not paid")
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/retry/", lose_the_answer, times=1)
+    button = page.get_by_role("button", name="Try again")
+    button.click()
+    expect(page.locator("#notice")).to_be_visible()
+    expect(button).to_be_focused()
+    try_again(page, left="2 attempts")
+
+    assert PaymentAttempt.objects.count() == 2
+
+
+def test_money_on_its_way_back_is_told_as_the_api_words_it(page: Page, system: System, mug: StockItem) -> None:
+    attempt_id = buy(page, system)
+    pay(page, card=GOOD_CARD)
+    expect_end(page, "Paid")
+    staff = make_user(is_staff=True)
+
+    lifecycle.refund_payment(attempt_id=attempt_id, amount_minor=None, staff_id=staff.pk, reason="a test")
+    page.reload()
+
+    expect(page.get_by_role("heading", name="Paid", exact=True)).to_be_visible()
+    expect(page.get_by_text(re.compile("the money (is being|has been) given back to you"))).to_be_visible()
+
+
 def test_lost_answer_is_told_as_a_doubt_and_never_as_a_failure(page: Page, system: System, mug: StockItem) -> None:
     buy(page, system)
 
@@ -121,7 +202,7 @@ def test_double_click_on_pay_makes_one_charge(page: Page, system: System, mug: S
 
     expect_end(page, "Paid")
     assert len(submissions) == 1
-    assert GatewayCall.objects.filter(attempt_id=attempt_id).count() == 1
+    assert operations(attempt_id) == ["authorize", "capture"]
 
 
 def test_second_click_on_buy_places_no_second_order(page: Page, system: System, mug: StockItem) -> None:
@@ -232,7 +313,7 @@ def test_answer_that_got_lost_does_not_let_the_customer_pay_again(
     pay(page, card=GOOD_CARD)
 
     expect_end(page, "Paid")
-    assert GatewayCall.objects.filter(attempt_id=attempt_id).count() == 1
+    assert operations(attempt_id) == ["authorize", "capture"]
 
 
 def test_payment_submitted_elsewhere_is_shown_as_being_processed(
@@ -249,7 +330,7 @@ def test_payment_submitted_elsewhere_is_shown_as_being_processed(
     pay(page, card=GOOD_CARD)
 
     expect_end(page, "Paid")
-    assert GatewayCall.objects.filter(attempt_id=attempt_id).count() == 1
+    assert operations(attempt_id) == ["authorize", "capture"]
 
 
 def test_more_than_there_is_cannot_be_ordered(page: Page, system: System, mug: StockItem) -> None:
@@ -286,6 +367,8 @@ def test_keyboard_alone_is_enough(page: Page, system: System, mug: StockItem) ->
     page.keyboard.press("Enter")
 
     expect_end(page, "Not paid")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Try again")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Back to the shop")).to_be_focused()
 

@@ -1,11 +1,18 @@
 """The admin shows every row and changes none of the domain's."""
 
+from typing import cast
+from urllib.parse import urlencode
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from payments.models import StockItem
+from payments import clockevents, clockwatch
+from payments.domain.clock import Detection
+from payments.models import ClockEvent, ClockWitness, PaymentAttempt, StockItem
+from payments.ops.admin import PaymentAttemptAdmin
 from tests import factories
+from tests.contract.sandbox_server import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,6 +36,77 @@ def test_every_page_opens_and_offers_no_change(client: Client, customer: User, i
     assert (
         client.post(f"/admin/payments/paymentattempt/{attempt.pk}/change/", {"state": "succeeded"}).status_code == 403
     )
+
+
+@pytest.fixture
+def events(client: Client, customer: User, item: StockItem) -> list[ClockEvent]:
+    """One of an attempt, one of none."""
+    attempt = factories.submit(factories.place_order(customer=customer, item=item, order_id="ORD-1"))
+    clockevents.record(
+        kind=Detection.DB_STEP_FORWARD, seconds=3600.0, detail="it <leapt>", attempt_id=attempt.id, evidence={"a": [1]}
+    )
+    clockevents.record(kind=Detection.WALL_STEP, seconds=-2.0, detail="of this host")
+    assert clockevents.flush(timeout_seconds=10)
+    client.force_login(User.objects.create_superuser("root"))
+    return list(ClockEvent.objects.order_by("id"))
+
+
+def listed(client: Client, query: str) -> list[str]:
+    """The kinds of the events that a list shows, in its order."""
+    page = client.get(f"/admin/payments/clockevent/?{query}")
+    assert page.status_code == 200
+    return [event.kind for event in page.context["cl"].result_list]
+
+
+def test_clock_events_are_filtered_by_kind_and_found_by_attempt(client: Client, events: list[ClockEvent]) -> None:
+    attempt = PaymentAttempt.objects.get()
+    assert listed(client, "") == ["wall_step", "db_step_forward"]
+    assert listed(client, "kind__exact=wall_step") == ["wall_step"]
+    for term in (attempt.public_id, str(attempt.id), f" {attempt.id.hex} "):
+        assert listed(client, urlencode({"q": term})) == ["db_step_forward"], term
+    assert listed(client, "q=pay_nonsense") == []
+    page = client.get(f"/admin/payments/clockevent/{events[0].id}/change/").content.decode()
+    assert attempt.public_id in page
+    assert "it &lt;leapt&gt;" in page
+    for path in ("clockevent/add/", f"clockevent/{events[0].id}/delete/"):
+        assert client.get(f"/admin/payments/{path}").status_code == 403, path
+    change = client.post(f"/admin/payments/clockevent/{events[0].id}/change/", {"kind": "suspend"})
+    assert change.status_code == 403
+
+
+def test_an_attempt_shows_its_own_clock_events_and_folds_its_stamps_away(
+    client: Client, events: list[ClockEvent]
+) -> None:
+    attempt = PaymentAttempt.objects.get()
+    page = client.get(f"/admin/payments/paymentattempt/{attempt.pk}/change/").content.decode()
+    assert f"/admin/payments/clockevent/{events[0].id}/change/" in page
+    assert "db_step_forward +3600.000 s: it &lt;leapt&gt;" in page
+    assert "wall_step" not in page
+    assert page.index("<details>") < page.index("&quot;boot&quot;") < page.index("</details>")
+
+
+def test_an_attempt_shows_every_field_but_the_token() -> None:
+    shown = {
+        name for _, options in PaymentAttemptAdmin.fieldsets for name in cast("tuple[str, ...]", options["fields"])
+    }
+    fields = {field.name for field in PaymentAttempt._meta.concrete_fields}
+    assert fields - shown == {"id", "payment_token"}
+
+
+def test_witnesses_are_shown_and_not_changed(client: Client) -> None:
+    client.force_login(User.objects.create_superuser("root"))
+    clockwatch.start()
+    try:
+        wait_until(ClockWitness.objects.exists, what="the watcher attests")
+    finally:
+        clockwatch.stop()
+    witness = ClockWitness.objects.get()
+    for path in ("clockwitness/", f"clockwitness/{witness.id}/change/"):
+        page = client.get(f"/admin/payments/{path}")
+        assert witness.process in page.content.decode(), path
+    assert client.get("/admin/payments/clockwitness/add/").status_code == 403
+    assert client.post(f"/admin/payments/clockwitness/{witness.id}/change/", {}).status_code == 403
+    clockevents.flush()
 
 
 def test_customers_do_not_get_in(client: Client, customer: User) -> None:

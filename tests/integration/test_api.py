@@ -164,6 +164,7 @@ def test_a_late_submit_is_410_payment_expired(api: Api, customer: User, item: St
     assert "not been charged" in content["detail"]
 
 
+@pytest.mark.usefixtures("without_redis")
 def test_a_second_submit_is_409(api: Api, customer: User, item: StockItem) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     response = api.post(f"/api/payments/{attempt.public_id}/submit/", {"payment_token": "tok_visa"})
@@ -358,7 +359,9 @@ def test_the_documentation_names_every_path(client: Client, db: None) -> None:
         "/api/orders/",
         "/api/orders/payment-status/{order_id}/",
         "/api/payments/{payment_id}/",
+        "/api/payments/{payment_id}/refund/",
         "/api/payments/{payment_id}/submit/",
+        "/api/payments/retry/",
     }
     page = client.get("/api/docs").content.decode()
     assert "swagger" in page

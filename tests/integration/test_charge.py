@@ -14,16 +14,21 @@ from payments.domain.errors import (
     InvalidState,
 )
 from payments.domain.failures import FailureCode
-from payments.domain.outcomes import Authorized, Captured, Declined, InDoubt, NeverSent, Outcome, Pending
+from payments.domain.outcomes import Captured, Declined, InDoubt, NeverSent, Outcome, Pending
 from payments.gateways import registry
+from payments.lifecycle.calls import Call
+from payments.lifecycle.charge import run_calls
 from payments.lifecycle.claim import NotClaimed
-from payments.models import GatewayCall, Order, PaymentAttempt, Reservation, StockItem
+from payments.models import GatewayCall, Order, Reservation, StockItem
 from payments.transactions import transaction
 from tests import factories
 from tests.contract.sandbox_server import SandboxProcess
 from tests.factories import steps
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+HELD = [("authorize", 1250)]
+PAID = [("authorize", 1250), ("capture", 1250)]
 
 
 def test_a_charge_pays_the_order_and_sells_its_stock(customer: User, item: StockItem, sandbox: SandboxProcess) -> None:
@@ -33,25 +38,40 @@ def test_a_charge_pays_the_order_and_sells_its_stock(customer: User, item: Stock
     assert (order.status, order.payment_status) == ("paid", "paid")
     assert factories.stock_of(item) == (98, 0, 2)
     assert Reservation.objects.get().state == "consumed"
-    assert sandbox.operations(reference=attempt.public_id) == [("charge", 2500)]
+    assert sandbox.operations(reference=attempt.public_id) == [("authorize", 2500), ("capture", 2500)]
     assert steps(attempt) == [
         ("open", "customer", "opened"),
         ("queued", "customer", "submitted"),
         ("charging", "worker", "claimed"),
         ("succeeded", "worker", "captured"),
     ]
-    call = GatewayCall.objects.get()
-    assert (call.operation, call.idempotency_key, call.outcome) == ("charge", attempt.public_id, "captured")
-    assert (len(call.request_hash), call.reference) == (64, attempt.gateway_reference)
+    authorize, capture = GatewayCall.objects.order_by("id")
+    assert (authorize.operation, authorize.outcome) == ("authorize", "authorized")
+    assert (capture.operation, capture.outcome) == ("capture", "captured")
+    assert authorize.idempotency_key == attempt.public_id
+    assert capture.idempotency_key == f"{attempt.public_id}:capture"
+    for call in (authorize, capture):
+        assert (len(call.request_hash), call.reference) == (64, attempt.gateway_reference)
+
+
+def test_a_method_may_charge_in_one_call(
+    customer: User, item: StockItem, sandbox: SandboxProcess, settings: Settings
+) -> None:
+    settings.PAYMENT_METHODS = {"card": {"gateway": "sandbox", "authorizes_first": False}}
+    attempt = factories.submit(factories.place_order(customer=customer, item=item))
+    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "succeeded"
+    assert sandbox.operations() == [("charge", 1250)]
+    assert GatewayCall.objects.get().operation == "charge"
 
 
 def test_a_job_delivered_twice_charges_once(customer: User, item: StockItem, sandbox: SandboxProcess) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     results = [lifecycle.charge_attempt(attempt_id=attempt.id) for _ in range(3)]
     assert results == ["succeeded", NotClaimed.NOT_QUEUED, NotClaimed.NOT_QUEUED]
-    assert len(sandbox.ledger()["requests"]) == 1
+    assert [row["operation"] for row in sandbox.ledger()["requests"]] == ["authorize", "capture"]
 
 
+@pytest.mark.usefixtures("without_redis")
 @pytest.mark.parametrize(
     ("token", "code"),
     [
@@ -84,15 +104,15 @@ def test_a_decline_fails_the_attempt_with_its_code_and_keeps_the_stock_held(
 @pytest.mark.parametrize(
     ("token", "reason", "moved"),
     [
-        ("tok_reset_after", "gateway_error", [("charge", 1250)]),
+        ("tok_reset_after", "gateway_error", HELD),
         ("tok_reset_before", "gateway_error", []),
-        ("tok_error_after", "gateway_error", [("charge", 1250)]),
+        ("tok_error_after", "gateway_error", HELD),
         ("tok_error_before", "gateway_error", []),
         ("tok_unavailable", "gateway_error", []),
-        ("tok_garbage", "gateway_error", [("charge", 1250)]),
-        ("tok_hang_after", "gateway_timeout", [("charge", 1250)]),
+        ("tok_garbage", "gateway_error", HELD),
+        ("tok_hang_after", "gateway_timeout", HELD),
         ("tok_hang_before", "gateway_timeout", []),
-        ("tok_slow_drip", "gateway_timeout", [("charge", 1250)]),
+        ("tok_slow_drip", "gateway_timeout", HELD),
     ],
 )
 def test_an_unknown_ending_is_a_doubt_whatever_really_happened(
@@ -129,9 +149,10 @@ def test_a_gateway_that_is_not_there_was_never_asked(
     settings.PAYMENT_GATEWAYS = {"sandbox": {"url": url, "api_key": "sk_sandbox"}}
     registry.close_gateways()
     assert lifecycle.charge_attempt(attempt_id=attempt.id) == "succeeded"
-    assert [call.outcome for call in GatewayCall.objects.order_by("id")] == ["never_sent", "captured"]
-    assert {call.request_hash for call in GatewayCall.objects.all()} == {GatewayCall.objects.latest("id").request_hash}
-    assert sandbox.operations() == [("charge", 1250)]
+    calls = list(GatewayCall.objects.order_by("id"))
+    assert [call.outcome for call in calls] == ["never_sent", "authorized", "captured"]
+    assert calls[0].request_hash == calls[1].request_hash
+    assert sandbox.operations() == PAID
 
 
 def test_a_busy_gateway_gets_the_same_request_again(customer: User, item: StockItem, sandbox: SandboxProcess) -> None:
@@ -139,7 +160,7 @@ def test_a_busy_gateway_gets_the_same_request_again(customer: User, item: StockI
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     assert lifecycle.charge_attempt(attempt_id=attempt.id) == "queued"
     assert lifecycle.charge_attempt(attempt_id=attempt.id) == "succeeded"
-    assert sandbox.operations() == [("charge", 1250)]
+    assert sandbox.operations() == PAID
 
 
 def test_a_payment_that_is_confirmed_later_keeps_its_order(
@@ -186,25 +207,12 @@ def test_the_customers_second_charge_is_made_after_the_first(
     customer: User, item: StockItem, sandbox: SandboxProcess
 ) -> None:
     first, second = (factories.submit(factories.place_order(customer=customer, item=item)) for _ in range(2))
-    claim = lifecycle.claim_attempt(attempt_id=first.id)
-    assert not isinstance(claim, NotClaimed)
+    call = lifecycle.claim_attempt(attempt_id=first.id)
+    assert isinstance(call, Call)
     assert lifecycle.charge_attempt(attempt_id=second.id) is NotClaimed.CUSTOMER_BUSY
-    lifecycle.record_outcome(claim=claim, outcome=registry.gateway("sandbox").charge(claim.request, deadline_seconds=5))
+    assert run_calls(call) == "succeeded"
     assert lifecycle.charge_attempt(attempt_id=second.id) == "succeeded"
-    assert sandbox.operations() == [("charge", 1250)] * 2
-
-
-def test_an_older_claim_changes_nothing_but_its_observation_is_kept(
-    customer: User, item: StockItem, sandbox: SandboxProcess
-) -> None:
-    attempt = factories.submit(factories.place_order(customer=customer, item=item))
-    claim = lifecycle.claim_attempt(attempt_id=attempt.id)
-    assert not isinstance(claim, NotClaimed)
-    outcome = registry.gateway("sandbox").charge(claim.request, deadline_seconds=5)
-    PaymentAttempt.objects.filter(id=attempt.id).update(fence=claim.fence + 1)  # Somebody claimed anew meanwhile.
-    assert lifecycle.record_outcome(claim=claim, outcome=outcome) == "charging"
-    assert GatewayCall.objects.get().outcome == "captured"
-    assert Order.objects.get().status == "under_paying"
+    assert sandbox.operations() == PAID * 2
 
 
 def test_no_call_is_made_inside_a_transaction(
@@ -212,8 +220,8 @@ def test_no_call_is_made_inside_a_transaction(
 ) -> None:
     """The step before the call refuses by itself, should a claim ever leave its transaction open."""
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
-    claim = lifecycle.claim_attempt(attempt_id=attempt.id)
-    monkeypatch.setattr("payments.lifecycle.charge.claim_attempt", lambda **_: claim)
+    call = lifecycle.claim_attempt(attempt_id=attempt.id)
+    monkeypatch.setattr("payments.lifecycle.charge.claim_attempt", lambda **_: call)
     with transaction(), pytest.raises(RuntimeError, match="network call"):
         lifecycle.charge_attempt(attempt_id=attempt.id)
     assert sandbox.ledger()["requests"] == []
@@ -223,10 +231,9 @@ def test_no_call_is_made_inside_a_transaction(
     ("outcome", "state", "reason"),
     [
         (Captured("ch_1\x00" + "x" * 300), "succeeded", "captured"),
-        (Authorized("ch_1"), "in_doubt", "authorized_not_captured"),
         (Pending("ch_1", "https://gateway.example/" + "x" * 3000), "confirming", "gateway_confirms_later"),
         (Pending("ch_1", None), "confirming", "gateway_confirms_later"),
-        (Declined(FailureCode.BLOCKED, "\x00" + "x" * 900, None), "failed", "declined"),
+        (Declined(FailureCode.BLOCKED, "\x00" + "x" * 900, None), "failed", "blocked"),
         (NeverSent(FailureCode.RATE_LIMITED, "x" * 900), "queued", "never_sent"),
         (InDoubt(FailureCode.KEY_IN_FLIGHT, "x\x00" * 900), "in_doubt", "key_in_flight"),
     ],
@@ -235,9 +242,9 @@ def test_every_outcome_is_recorded_whatever_the_gateway_writes(
     customer: User, item: StockItem, outcome: Outcome, state: str, reason: str
 ) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
-    claim = lifecycle.claim_attempt(attempt_id=attempt.id)
-    assert not isinstance(claim, NotClaimed)
-    assert lifecycle.record_outcome(claim=claim, outcome=outcome) == state
+    call = lifecycle.claim_attempt(attempt_id=attempt.id)
+    assert isinstance(call, Call)
+    assert lifecycle.record_outcome(call=call, outcome=outcome).state == state
     assert steps(attempt)[-1] == (state, "worker", reason)
     assert GatewayCall.objects.get().finished_at is not None
 
@@ -246,13 +253,27 @@ def test_time_that_passed_since_the_claim_is_time_that_the_call_no_longer_has(
     customer: User, item: StockItem, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
-    claim = lifecycle.claim_attempt(attempt_id=attempt.id)
-    assert not isinstance(claim, NotClaimed)
-    stale = dataclasses.replace(claim, ends_at_monotonic=claim.ends_at_monotonic - 31)
-    monkeypatch.setattr("payments.lifecycle.charge.claim_attempt", lambda **_: stale)
+    call = lifecycle.claim_attempt(attempt_id=attempt.id)
+    assert isinstance(call, Call)
+    late = dataclasses.replace(call, ends_at_boottime=call.ends_at_boottime - 31)
+    monkeypatch.setattr("payments.lifecycle.charge.claim_attempt", lambda **_: late)
     assert lifecycle.charge_attempt(attempt_id=attempt.id) == "queued"
     assert steps(attempt)[-1] == ("queued", "worker", "never_sent")
     assert sandbox.ledger()["requests"] == []
+
+
+def test_a_claim_whose_look_at_the_clock_is_stale_is_given_back_unsent(
+    customer: User, item: StockItem, sandbox: SandboxProcess
+) -> None:
+    attempt = factories.submit(factories.place_order(customer=customer, item=item))
+    call = lifecycle.claim_attempt(attempt_id=attempt.id)
+    assert isinstance(call, Call)
+    slept = dataclasses.replace(call, checked_at_boottime=call.checked_at_boottime - 2.5)
+    assert run_calls(slept) == "queued"
+    assert (GatewayCall.objects.get().outcome, GatewayCall.objects.get().code) == ("never_sent", "stale_check")
+    assert sandbox.ledger()["requests"] == []
+    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "succeeded"
+    assert sandbox.operations() == PAID
 
 
 def test_no_connection_is_held_during_the_call(
@@ -261,12 +282,12 @@ def test_no_connection_is_held_during_the_call(
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     gateway = registry.gateway("sandbox")
     held: list[bool] = []
-    really_charge = type(gateway).charge
+    really_authorize = type(gateway).authorize
 
     def watched(self: Any, request: Any, *, deadline_seconds: float) -> Any:
         held.append(connection.connection is not None)
-        return really_charge(self, request, deadline_seconds=deadline_seconds)
+        return really_authorize(self, request, deadline_seconds=deadline_seconds)
 
-    monkeypatch.setattr(type(gateway), "charge", watched)
+    monkeypatch.setattr(type(gateway), "authorize", watched)
     assert lifecycle.charge_attempt(attempt_id=attempt.id) == "succeeded"
     assert held == [False]

@@ -14,7 +14,7 @@ from payments.lifecycle.transition import move_attempt
 from payments.models import HistoryEntry, Order, PaymentAttempt, Reservation, StockItem
 from tests import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.breaks_invariants]
 
 
 def insert_attempt(order: Order, **columns: Any) -> PaymentAttempt:
@@ -40,6 +40,7 @@ def insert_attempt(order: Order, **columns: Any) -> PaymentAttempt:
         "fence": 1 if claimed else 0,
         "gateway_key": "key" if claimed else "",
         "failure_code": "declined" if state == "failed" else "",
+        "doubt_code": "gateway_timeout" if state in {"in_doubt", "needs_review"} else "",
     } | columns
     with transaction.atomic():  # noqa: TID251 - behind the lifecycle's back
         attempt = PaymentAttempt.objects.create(**values)
@@ -62,6 +63,7 @@ def move(attempt: PaymentAttempt, *states: str) -> None:
                 fence=1,
                 gateway_key=str(attempt.id),
                 failure_code="declined" if state == "failed" else "",
+                doubt_code="gateway_timeout" if state in {"in_doubt", "needs_review"} else "",
             )
 
 
@@ -161,6 +163,7 @@ def test_every_transition_outside_the_table_and_none_inside(free_order: Order) -
                     "due_at": None if after in TERMINAL or after == "needs_review" else row.opened_at,
                     "closed_at": row.opened_at if after in TERMINAL else None,
                     "failure_code": "declined" if after == "failed" else "",
+                    "doubt_code": "gateway_timeout" if after in {"in_doubt", "needs_review"} else "",
                     "fence": 1,
                     "gateway_key": "k",
                     "version": 2,

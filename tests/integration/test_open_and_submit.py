@@ -95,6 +95,7 @@ def test_only_the_owner_submits(customer: User, other: User, item: StockItem) ->
     assert steps(attempt) == [("open", "customer", "opened")]
 
 
+@pytest.mark.usefixtures("without_redis")
 def test_a_second_submit_is_refused_and_changes_nothing(customer: User, item: StockItem) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     with pytest.raises(AlreadySubmitted):

@@ -1,0 +1,151 @@
+"""Each relation between the limits, broken once: refused at the start, with both numbers named."""
+
+import json
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import override_settings
+from pytest_django import Settings
+
+from payments import limits
+
+NO_LIMITS: dict[str, Any] = {
+    "CELERY_BROKER_TRANSPORT_OPTIONS": {},
+    "CELERY_TASK_SOFT_TIME_LIMIT": None,
+    "CELERY_TASK_TIME_LIMIT": None,
+}
+
+# What is set, and the two sides that then no longer fit.
+BREAKS: list[tuple[dict[str, Any], str, str]] = [
+    ({"ORDER_PAYMENT_TIMEOUT_MINUTES": 4}, "ORDER_PAYMENT_TIMEOUT_MINUTES (4 minutes)", "window (5 minutes)"),
+    ({"ORDER_PAYMENT_TIMEOUT_MINUTES": 1441}, "ORDER_PAYMENT_TIMEOUT_MINUTES (1441 minutes)", "hold (1440 minutes)"),
+    (
+        {"PAYMENT_METHODS": {"upi": {"gateway": "sandbox", "window_minutes": 3}}},
+        "PAYMENT_METHODS['upi']['window_minutes'] (3 minutes)",
+        "window (5 minutes)",
+    ),
+    ({"PAYMENT_GRACE_SECONDS": -1}, "PAYMENT_GRACE_SECONDS (-1 s)", "zero (0 s)"),
+    ({"PAYMENT_GRACE_SECONDS": 301}, "PAYMENT_GRACE_SECONDS (301 s)", "the longest grace (300 s)"),
+    (
+        {"ORDER_PAYMENT_TIMEOUT_MINUTES": 480},
+        "3 x (ORDER_PAYMENT_TIMEOUT_MINUTES + PAYMENT_GRACE_SECONDS) (1441.5 minutes)",
+        "hold (1440 minutes)",
+    ),
+    ({"PAYMENT_LATE_ALLOWANCE_SECONDS": -1}, "PAYMENT_LATE_ALLOWANCE_SECONDS (-1 s)", "zero (0 s)"),
+    (
+        {"PAYMENT_GATEWAY_CONNECT_SECONDS": 30},
+        "PAYMENT_GATEWAY_CONNECT_SECONDS (30 s)",
+        "PAYMENT_GATEWAY_TOTAL_SECONDS (30 s)",
+    ),
+    (
+        {"PAYMENT_LEASE_SECONDS": 40},
+        "PAYMENT_GATEWAY_TOTAL_SECONDS + PAYMENT_LEASE_MARGIN_SECONDS (40 s)",
+        "PAYMENT_LEASE_SECONDS (40 s)",
+    ),
+    (
+        {"PAYMENT_STALE_CHECK_SECONDS": 10},
+        "PAYMENT_STALE_CHECK_SECONDS (10 s)",
+        "PAYMENT_LEASE_MARGIN_SECONDS (10 s)",
+    ),
+    (
+        {"PAYMENT_FEEDBACK_SECONDS": 14},
+        "PAYMENT_FEEDBACK_SECONDS (14 s)",
+        "half of PAYMENT_GATEWAY_TOTAL_SECONDS (15 s)",
+    ),
+    ({"PAYMENT_GATE_MARGIN_SECONDS": 0}, "PAYMENT_GATEWAY_TOTAL_SECONDS (30 s)", "the in-flight gate (30 s)"),
+    ({"PAYMENT_WEBHOOK_WAIT_SECONDS": 30}, "TOTAL_SECONDS (30 s)", "PAYMENT_WEBHOOK_WAIT_SECONDS (30 s)"),
+    (
+        NO_LIMITS | {"CELERY_BROKER_TRANSPORT_OPTIONS": {"visibility_timeout": 42}},
+        "PAYMENT_LEASE_SECONDS (42 s)",
+        "['visibility_timeout'] (42 s)",
+    ),
+    (
+        NO_LIMITS | {"CELERY_BROKER_TRANSPORT_OPTIONS": {"visibility_timeout": 160}},
+        "4 x (PAYMENT_GATEWAY_TOTAL_SECONDS + PAYMENT_LEASE_MARGIN_SECONDS) (160 s)",
+        "['visibility_timeout'] (160 s)",
+    ),
+    (
+        NO_LIMITS | {"CELERY_TASK_SOFT_TIME_LIMIT": 42},
+        "PAYMENT_LEASE_SECONDS (42 s)",
+        "CELERY_TASK_SOFT_TIME_LIMIT (42 s)",
+    ),
+    (
+        NO_LIMITS | {"CELERY_TASK_SOFT_TIME_LIMIT": 159},
+        "4 x (PAYMENT_GATEWAY_TOTAL_SECONDS + PAYMENT_LEASE_MARGIN_SECONDS) (160 s)",
+        "CELERY_TASK_SOFT_TIME_LIMIT (159 s)",
+    ),
+    (NO_LIMITS | {"CELERY_TASK_TIME_LIMIT": 42}, "PAYMENT_LEASE_SECONDS (42 s)", "CELERY_TASK_TIME_LIMIT (42 s)"),
+    (
+        NO_LIMITS | {"CELERY_TASK_TIME_LIMIT": 160},
+        "4 x (PAYMENT_GATEWAY_TOTAL_SECONDS + PAYMENT_LEASE_MARGIN_SECONDS) (160 s)",
+        "CELERY_TASK_TIME_LIMIT (160 s)",
+    ),
+    ({"PAYMENT_RESOLVE_AFTER_SECONDS": 0}, "zero (0 s)", "PAYMENT_RESOLVE_AFTER_SECONDS (0 s)"),
+    (
+        {"PAYMENT_RESOLVE_LONGEST_WAIT_SECONDS": 4},
+        "PAYMENT_RESOLVE_AFTER_SECONDS (5 s)",
+        "PAYMENT_RESOLVE_LONGEST_WAIT_SECONDS (4 s)",
+    ),
+    (
+        {"PAYMENT_RESOLVE_GIVE_UP_SECONDS": 3599},
+        "PAYMENT_RESOLVE_LONGEST_WAIT_SECONDS (3600 s)",
+        "PAYMENT_RESOLVE_GIVE_UP_SECONDS (3599 s)",
+    ),
+    (
+        {"PAYMENT_TRANSACTION_SECONDS": 10},
+        "PAYMENT_LOCK_WAIT_SECONDS (10 s)",
+        "PAYMENT_TRANSACTION_SECONDS (10 s)",
+    ),
+    ({"PAYMENT_TRANSACTION_SECONDS": 42}, "PAYMENT_TRANSACTION_SECONDS (42 s)", "PAYMENT_LEASE_SECONDS (42 s)"),
+    (
+        {"PAYMENT_TRANSACTION_SECONDS": 30},
+        "PAYMENT_TRANSACTION_SECONDS (30 s)",
+        "PAYMENT_IDEMPOTENCY_LEASE_SECONDS (30 s)",
+    ),
+    (
+        {"PAYMENT_SWEEP_PERIOD_SECONDS": 2},
+        "PAYMENT_SWEEP_PERIOD_SECONDS (2 s)",
+        "PAYMENT_EXPIRY_OBJECTIVE_SECONDS (1 s)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "left", "right"), BREAKS, ids=range(len(BREAKS)))
+def test_limits_that_contradict_each_other_refuse_to_start_and_are_both_named(
+    settings: Settings, changes: dict[str, Any], left: str, right: str
+) -> None:
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    with pytest.raises(SystemCheckError) as refused:
+        call_command("check")
+    lines = str(refused.value).splitlines()
+    assert [line for line in lines if left in line and right in line], refused.value
+
+
+def test_every_relation_is_broken_by_one_of_these() -> None:
+    broken = set()
+    for changes, _, _ in BREAKS:
+        with override_settings(**changes):
+            broken |= {(r.compares, r.otherwise) for r in limits.relations() if not r.holds}
+    assert broken == {(r.compares, r.otherwise) for r in limits.relations()}
+
+
+def test_the_shipped_limits_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("verify_timeouts")
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(limits.relations())
+    assert all(line.startswith("ok") for line in lines)
+    assert last == f"{len(lines)} relations, 0 broken"
+
+
+def test_a_broken_relation_ends_the_command_with_1(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    settings.PAYMENT_WEBHOOK_WAIT_SECONDS = 20
+    with pytest.raises(SystemExit) as ended:
+        call_command("verify_timeouts", "--json")
+    assert ended.value.code == 1
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["right"] for row in rows if not row["holds"]] == [
+        {"name": "PAYMENT_WEBHOOK_WAIT_SECONDS", "seconds": 20}
+    ]
