@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer, nothing else. `make help` lists what there is.
 # Paths are relative throughout, so that the checkout may lie below a folder with a space in its name.
 
-.PHONY: help setup run token test check lint bench lock clean
+.PHONY: help setup run token test check lint long jumps model mutants bench lock clean
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -23,8 +23,8 @@ run: .venv/run.stamp  ## Start the whole system on this machine and say where to
 token: .venv/run.stamp  ## Print an API token of the demo customer (USERNAME=staff for another), while `make run` runs.
 	@PAYWINDOW_DEMO=1 LOG_LEVEL=WARNING $(VENV_PYTHON) manage.py issue_token $(or $(USERNAME),customer)
 
-test: .venv/dev.stamp  ## Run the tests. ARGS="-k name" narrows them.
-	@$(VENV_PYTHON) -m pytest $(ARGS)
+test: .venv/dev.stamp  ## Run the tests, two files at a time. ARGS="-k name" narrows them, ARGS="-n 0" runs one at a time.
+	@$(VENV_PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/dev.stamp  ## Check style, types and the direction of imports.
 	@$(VENV_PYTHON) -m ruff check
@@ -41,6 +41,18 @@ check: lint  ## Everything that must pass: lint, migrations, Django's checks, te
 		JWT_SIGNING_KEY=made-up-too-for-this-check-9876543210-zyxwvutsrqponmlkjihgfed \
 		$(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
 	@$(MAKE) test
+
+long: .venv/dev.stamp  ## Run what the tests leave out for its length: every kill point, every mutant of the model.
+	@$(VENV_PYTHON) -m pytest -m "long and not jumps" $(ARGS)
+
+jumps: .venv/dev.stamp  ## Set the clocks of running processes, a third of the cells; ARGS="-m jumps" tries all 90.
+	@$(VENV_PYTHON) -m pytest -m "jumps and not long" tests/jumps $(ARGS)
+
+model: .venv/dev.stamp  ## Check the protocol's model with spin (needs spin and gcc).
+	@$(VENV_PYTHON) -m tests.model.spin
+
+mutants: .venv/dev.stamp  ## Break each guard once and see the tests catch it (some minutes). ARGS=word narrows them.
+	@$(VENV_PYTHON) -m tests.mutants $(ARGS)
 
 bench: .venv/dev.stamp  ## Run one benchmark: make bench BENCH=name
 	@test -n "$(BENCH)" && test -f "tests/benchmarks/$(BENCH).py" || { \
