@@ -29,7 +29,6 @@ from payments.breaker import Breaker
 CHARGE_TASK = "payments.charge"
 RESOLVE_TASK = "payments.resolve"
 COMPENSATE_TASK = "payments.compensate"
-ANNOUNCE_TASK = "payments.announce"
 
 IDLE_SECONDS = 5  # A connection that nothing was sent over for so long is closed: the broker may have dropped it.
 
@@ -59,11 +58,6 @@ def resolve(*, attempt_id: UUID) -> Job:
 def compensate(*, compensation_id: UUID) -> Job:
     """Name the job that gives money back."""
     return Job(COMPENSATE_TASK, {"compensation_id": str(compensation_id)})
-
-
-def announce() -> Job:
-    """Name the job that tells the host what happened; what there is to tell stands in the rows."""
-    return Job(ANNOUNCE_TASK)
 
 
 def publish_later(*, job: Job) -> None:

@@ -13,7 +13,7 @@ from payments.domain.clock import Reading
 from payments.domain.compensations import CompensationKind, CompensationState
 from payments.domain.errors import NotFound
 from payments.domain.messages import EXPIRING, attempt_message, returned_message
-from payments.domain.states import TERMINAL, UNRESOLVED, AttemptState
+from payments.domain.states import TERMINAL, UNRESOLVED, AttemptState, ReservationState
 from payments.models import (
     Compensation,
     CompensationEntry,
@@ -21,6 +21,7 @@ from payments.models import (
     Order,
     OrderLine,
     PaymentAttempt,
+    Reservation,
     StockItem,
 )
 
@@ -197,6 +198,11 @@ def order_for(*, order_id: str, customer_id: int | None) -> OrderView:
 def lines_of(*, order: Order) -> list[OrderLine]:
     """Read an order's lines with their items, as they were ordered."""
     return list(order.lines.select_related("item").order_by("id"))
+
+
+def is_stock_held(*, order: Order) -> bool:
+    """Tell whether everything that was reserved for an order still is."""
+    return not Reservation.objects.filter(order=order).exclude(state=ReservationState.ACTIVE).exists()
 
 
 def latest_attempts(*, order_ids: Collection[UUID]) -> list[PaymentAttempt]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 from django.db.models import Max, Min
 
-from payments import clocks, config, guard, locks
+from payments import clocks, config, guard, locks, queries
 from payments.domain.clock import Reading, Ruling
 from payments.domain.outcomes import (
     BEGINS_CHARGE,
@@ -27,12 +27,12 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.domain.reduce import Situation, reduce
-from payments.domain.states import TERMINAL, AttemptState, OrderStatus, ReservationState
+from payments.domain.states import TERMINAL, AttemptState, OrderStatus
 from payments.failpoints import reach
 from payments.gateways import registry
 from payments.lifecycle import settle
 from payments.lifecycle.calls import Call, checked_again
-from payments.models import GatewayCall, Order, PaymentAttempt, Reservation
+from payments.models import GatewayCall, Order, PaymentAttempt
 from payments.transactions import transaction
 
 log = structlog.get_logger(__name__)
@@ -171,7 +171,8 @@ def _situation(call: Call, *, outcome: Outcome, attempt: PaymentAttempt, order: 
     return Situation(
         state=state,
         order_status=OrderStatus(order.status),
-        is_stock_held=window is Ruling.CHARGE or _is_stock_held(order),
+        # Inside the window nobody gives it back; later a statement finds out.
+        is_stock_held=window is Ruling.CHARGE or queries.is_stock_held(order=order),
         window=window,
         grace=grace,
         is_in_time=not is_too_late,
@@ -184,11 +185,6 @@ def _situation(call: Call, *, outcome: Outcome, attempt: PaymentAttempt, order: 
         is_cancelling=state in _MAY_BE_CANCELLED and _is_cancelling(attempt),
         is_absence_proven=has_nothing and _is_absence_proven(attempt, horizon=capabilities.horizon_seconds, now=now),
     )
-
-
-def _is_stock_held(order: Order) -> bool:
-    # Inside the window nobody gives it back; later a statement finds out.
-    return not Reservation.objects.filter(order=order).exclude(state=ReservationState.ACTIVE).exists()
 
 
 def _is_cancelling(attempt: PaymentAttempt) -> bool:

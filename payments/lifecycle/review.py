@@ -17,12 +17,12 @@ from payments.domain.compensations import (
 )
 from payments.domain.errors import InvalidState, NotFound, RefundRefused
 from payments.domain.failures import FailureCode
-from payments.domain.states import AttemptState, OrderStatus, PaymentStatus, ReservationState
+from payments.domain.states import AttemptState, OrderStatus, PaymentStatus
 from payments.lifecycle.announce import stage
 from payments.lifecycle.owe import owe
 from payments.lifecycle.settle import announce_given_back, mark_paid, note_refund
 from payments.lifecycle.transition import move_attempt, move_compensation
-from payments.models import Compensation, Order, PaymentAttempt, Reservation
+from payments.models import Compensation, Order, PaymentAttempt
 from payments.transactions import transaction
 
 log = structlog.get_logger(__name__)
@@ -84,13 +84,12 @@ def decide_review(
 
 
 def _why_given_back(attempt: PaymentAttempt, *, order: Order) -> CompensationReason | None:
-    is_stock_held = not Reservation.objects.filter(order=order).exclude(state=ReservationState.ACTIVE).exists()
     # A person accepts it: time is no objection, a closed order and lost stock are.
     return late.judge(
         late.Success(
             state=AttemptState(attempt.state),
             order_status=OrderStatus(order.status),
-            is_stock_held=is_stock_held,
+            is_stock_held=queries.is_stock_held(order=order),
             is_in_time=True,
         )
     )

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from django.core.management import call_command
 from pytest_django import DjangoDbBlocker, Settings
 
 from payments.gateways import registry
@@ -19,14 +18,9 @@ def running_world(
     sandbox_process: SandboxProcess,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
-    with django_db_blocker.unblock():
-        world = World(tmp_path_factory.mktemp("world"), sandbox=sandbox_process)
-        try:
-            world.start()
-            yield world
-        finally:
-            world.stop()
-            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=False)
+    folder = tmp_path_factory.mktemp("world")
+    with django_db_blocker.unblock(), World(folder, sandbox=sandbox_process).running() as world:
+        yield world
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from django.core.management import call_command
 from pytest_django import DjangoDbBlocker, Settings
 
 from payments import clocks, lifecycle
@@ -34,14 +33,10 @@ def telling_world(
     tmp_path_factory: pytest.TempPathFactory,
     listening_host: Receiver,
 ) -> Iterator[World]:
-    with django_db_blocker.unblock():
-        world = World(tmp_path_factory.mktemp("telling"), sandbox=sandbox_process, env=listening_host.env)
-        try:
-            world.start()
-            yield world
-        finally:
-            world.stop()
-            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=False)
+    folder = tmp_path_factory.mktemp("telling")
+    world = World(folder, sandbox=sandbox_process, env=listening_host.env)
+    with django_db_blocker.unblock(), world.running():
+        yield world
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from uuid import UUID
 
+from django.core.management import call_command
 from django.db.models import Q
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
@@ -106,18 +107,25 @@ class World:
         self.supervisor = Supervisor(self.worker)
         self.sandbox = sandbox
 
-    def start(self) -> None:
+    @contextmanager
+    def running(self) -> Iterator["World"]:
+        """Start all of it, and leave neither a process nor a row."""
+        try:
+            self._start()
+            yield self
+        finally:
+            self.supervisor.stop()
+            self.system.stop()
+            self.system.close_clients()
+            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=False)
+
+    def _start(self) -> None:
         write_schedule()
         every_second, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
         PeriodicTask.objects.update(interval=every_second)
         self.system.beat.start()
         self.supervisor.start()
         self._wait_for_worker()
-
-    def stop(self) -> None:
-        self.supervisor.stop()
-        self.system.stop()
-        self.system.close_clients()
 
     def begin(self) -> None:
         """Forget what an earlier test did; what runs goes on."""

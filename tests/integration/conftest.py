@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterator
 
 import kombu.pools
 import pytest
+from pytest_django import Settings
 
 from payments import dispatch
 from project.celery import app
+from tests import hooks
 from tests.faults import SilentServer
+from tests.receiver import NEW_SECRET
 
 NOBODY_LISTENS = "redis://127.0.0.1:9/0"
 
@@ -40,3 +43,11 @@ def _use_broker(url: str) -> None:
     # The application keeps its pools for good otherwise.
     vars(app)["_pool"] = None
     vars(app.amqp)["_producer_pool"] = None
+
+
+@pytest.fixture
+def destinations(settings: Settings) -> list[str]:
+    """Two destinations that nobody delivers to here."""
+    settings.PAYMENT_ANNOUNCEMENT_HOOK = hooks.PATH
+    settings.PAYMENT_ANNOUNCEMENT_WEBHOOKS = {"shop": {"url": "http://127.0.0.1:9/", "secrets": [NEW_SECRET]}}
+    return ["hook", "webhook:shop"]

@@ -10,7 +10,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, ProgrammingError, connection, transaction
 from django.test import Client
-from pytest_django import Settings
 
 from payments import clocks
 from payments.domain.announcements import AnnouncementKind, notice_from
@@ -18,20 +17,11 @@ from payments.domain.ids import new_id
 from payments.lifecycle.announce import stage
 from payments.models import Announcement, AnnouncementDelivery, PaymentAttempt, StockItem
 from payments.transactions import transaction as committed
-from tests import factories, hooks
-from tests.receiver import NEW_SECRET
+from tests import factories
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("destinations")]
 
 K = AnnouncementKind
-
-
-@pytest.fixture(autouse=True)
-def destinations(settings: Settings) -> list[str]:
-    """Two destinations that nobody delivers to here."""
-    settings.PAYMENT_ANNOUNCEMENT_HOOK = hooks.PATH
-    settings.PAYMENT_ANNOUNCEMENT_WEBHOOKS = {"shop": {"url": "http://127.0.0.1:9/", "secrets": [NEW_SECRET]}}
-    return ["hook", "webhook:shop"]
 
 
 @pytest.fixture

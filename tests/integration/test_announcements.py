@@ -20,21 +20,12 @@ from payments.lifecycle.expire import expire_locked_orders
 from payments.lifecycle.transition import move_attempt
 from payments.models import Announcement, AnnouncementDelivery, PaymentAttempt, StockItem
 from payments.transactions import transaction as committed
-from tests import factories, hooks
+from tests import factories
 from tests.contract.sandbox_server import SandboxProcess
-from tests.receiver import NEW_SECRET
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("destinations")]
 
 K = AnnouncementKind
-
-
-@pytest.fixture(autouse=True)
-def destinations(settings: Settings) -> list[str]:
-    """Two destinations that nobody delivers to here."""
-    settings.PAYMENT_ANNOUNCEMENT_HOOK = hooks.PATH
-    settings.PAYMENT_ANNOUNCEMENT_WEBHOOKS = {"shop": {"url": "http://127.0.0.1:9/", "secrets": [NEW_SECRET]}}
-    return ["hook", "webhook:shop"]
 
 
 @pytest.fixture

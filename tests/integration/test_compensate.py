@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import pgtrigger
 import pytest
@@ -22,9 +23,22 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LOST_BEFORE = ("reset_before", "hang_before", "unavailable")
 LOST_AFTER = ("reset_after", "hang_after", "error_after", "garbage", "slow_drip")
 
+
 # How an attempt comes to owe each, what had moved before, and what has moved when it is done.
-Road = tuple[str, list[tuple[str, int]], list[tuple[str, int]]]
-ROADS: tuple[Road, ...] = (("void", HELD, LET_GO), ("refund", PAID, GIVEN_BACK))
+class Road(NamedTuple):
+    kind: str
+    before: list[tuple[str, int]]
+    after: list[tuple[str, int]]
+
+
+ROADS = (Road("void", HELD, LET_GO), Road("refund", PAID, GIVEN_BACK))
+
+
+@pytest.fixture(params=ROADS, ids=[road.kind for road in ROADS])
+def road(request: pytest.FixtureRequest) -> Road:
+    """Each of both, one after the other."""
+    found: Road = request.param
+    return found
 
 
 @pytest.fixture
@@ -55,114 +69,99 @@ def taken(row: Compensation) -> Call:
     return call
 
 
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_what_is_owed_is_given_back_once_under_a_key_of_its_own(
     attempt: PaymentAttempt,
     item: StockItem,
     sandbox: SandboxProcess,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
 ) -> None:
-    row = owed_row(attempt, kind)
-    assert sandbox.operations() == before
+    row = owed_row(attempt, road.kind)
+    assert sandbox.operations() == road.before
     results = [lifecycle.compensate(compensation_id=row.id) for _ in range(3)]
     assert results == ["done", NotTaken.NOT_OPEN, NotTaken.NOT_OPEN]
-    assert sandbox.operations() == after
-    (request,) = asked(sandbox, kind)
+    assert sandbox.operations() == road.after
+    (request,) = asked(sandbox, road.kind)
     assert request["idempotency_key"] == row.public_id
     assert doubts.compensation_steps(row) == [
         ("owed", "worker", "too_late"),
         ("calling", "compensator", "called"),
-        ("done", "compensator", f"{kind}ed" if kind == "refund" else "voided"),
+        ("done", "compensator", f"{road.kind}ed" if road.kind == "refund" else "voided"),
     ]
     call = GatewayCall.objects.get(compensation=row)
-    assert (call.operation, call.idempotency_key, len(call.request_hash)) == (kind, row.public_id, 64)
+    assert (call.operation, call.idempotency_key, len(call.request_hash)) == (road.kind, row.public_id, 64)
     assert row.closed_at is not None
     assert factories.stock_of(item) == (100, 0, 0)
 
 
 @pytest.mark.parametrize("fault", LOST_AFTER)
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_one_that_was_made_without_an_answer_is_found_and_not_made_again(
     attempt: PaymentAttempt,
     sandbox: SandboxProcess,
     fault: str,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
 ) -> None:
-    row = owed_row(attempt, kind)
-    assert sandbox.operations() == before
-    sandbox.behave(fault, operation=kind, times=1)
+    row = owed_row(attempt, road.kind)
+    assert sandbox.operations() == road.before
+    sandbox.behave(fault, operation=road.kind, times=1)
     assert give_back(row) == "in_doubt"
     sandbox.wait_until_held(0)  # It notices that its client has left.
     assert give_back(row) == "done"
-    assert sandbox.operations() == after
-    assert operations_asked(sandbox)[-2:] == [kind, "lookup"]
-    assert len(asked(sandbox, kind)) == 1
+    assert sandbox.operations() == road.after
+    assert operations_asked(sandbox)[-2:] == [road.kind, "lookup"]
+    assert len(asked(sandbox, road.kind)) == 1
 
 
 @pytest.mark.parametrize("fault", LOST_BEFORE)
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_one_that_was_not_made_is_asked_about_and_made_under_the_same_key(
     attempt: PaymentAttempt,
     sandbox: SandboxProcess,
     fault: str,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
 ) -> None:
-    row = owed_row(attempt, kind)
-    sandbox.behave(fault, operation=kind, times=1)
+    row = owed_row(attempt, road.kind)
+    sandbox.behave(fault, operation=road.kind, times=1)
     assert give_back(row) == "in_doubt"
     sandbox.wait_until_held(0)  # It notices that its client has left.
-    assert sandbox.operations() == before
+    assert sandbox.operations() == road.before
     assert give_back(row) == "done"
-    assert operations_asked(sandbox)[-3:] == [kind, "lookup", kind]
-    first, again = asked(sandbox, kind)
+    assert operations_asked(sandbox)[-3:] == [road.kind, "lookup", road.kind]
+    first, again = asked(sandbox, road.kind)
     assert first["idempotency_key"] == again["idempotency_key"] == row.public_id
     assert first["body_hash"] == again["body_hash"]
-    assert sandbox.operations() == after
+    assert sandbox.operations() == road.after
 
 
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_one_that_the_gateway_was_too_busy_for_is_owed_as_before(
     attempt: PaymentAttempt,
     sandbox: SandboxProcess,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
 ) -> None:
-    row = owed_row(attempt, kind)
-    sandbox.behave("rate_limited", operation=kind, times=2)
+    row = owed_row(attempt, road.kind)
+    sandbox.behave("rate_limited", operation=road.kind, times=2)
     assert [give_back(row) for _ in range(3)] == ["owed", "owed", "done"]
-    assert sandbox.operations() == after
+    assert sandbox.operations() == road.after
     assert "lookup" not in operations_asked(sandbox)
 
 
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_an_error_that_the_gateway_saved_is_repeated_until_it_has_forgotten_the_key(
     attempt: PaymentAttempt,
     sandbox: SandboxProcess,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
 ) -> None:
     """Between the time that the key may be forgotten and the end of what may still be on its way, nothing is sent."""
-    row = owed_row(attempt, kind)
-    sandbox.behave("error_before", operation=kind, times=1)
+    row = owed_row(attempt, road.kind)
+    sandbox.behave("error_before", operation=road.kind, times=1)
     assert [give_back(row) for _ in range(2)] == ["in_doubt", "in_doubt"]
-    assert sandbox.operations() == before
+    assert sandbox.operations() == road.before
     doubts.age_compensation(row, hours=20.1)
     freshen_latest_call(row)
-    calls = len(asked(sandbox, kind))
+    calls = len(asked(sandbox, road.kind))
     assert give_back(row) == "in_doubt"
-    assert len(asked(sandbox, kind)) == calls
+    assert len(asked(sandbox, road.kind)) == calls
     doubts.age_compensation(row, hours=3.5)
     sandbox.forget_keys()
     assert give_back(row) == "done"
-    assert sandbox.operations() == after
+    assert sandbox.operations() == road.after
 
 
 def freshen_latest_call(row: Compensation) -> None:
@@ -172,18 +171,15 @@ def freshen_latest_call(row: Compensation) -> None:
         GatewayCall.objects.filter(id=latest.id).update(started_at=clocks.database_now())
 
 
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_a_decline_is_looked_into_and_never_counts_as_done(
     attempt: PaymentAttempt,
     sandbox: SandboxProcess,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
 ) -> None:
-    row = owed_row(attempt, kind)
-    sandbox.behave("declined", operation=kind)
+    row = owed_row(attempt, road.kind)
+    sandbox.behave("declined", operation=road.kind)
     assert [give_back(row) for _ in range(3)] == ["in_doubt"] * 3
-    assert sandbox.operations() == before
+    assert sandbox.operations() == road.before
     assert doubts.compensation_steps(row)[2][2] == "declined"
 
 
@@ -209,43 +205,37 @@ def test_a_void_that_finds_the_charge_captured_becomes_a_refund(
 
 
 @pytest.mark.parametrize("is_made", [False, True])
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_one_whose_worker_was_lost_is_asked_about_when_its_lease_is_over(
     attempt: PaymentAttempt,
     sandbox: SandboxProcess,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
     is_made: bool,
 ) -> None:
-    row = owed_row(attempt, kind)
+    row = owed_row(attempt, road.kind)
     call = taken(row)
     if is_made:
         make_call(call)  # And then the worker is killed.
     assert lifecycle.compensate(compensation_id=row.id) is NotTaken.NOT_DUE
     assert give_back(row) == "done"
     assert doubts.compensation_steps(row)[2] == ("in_doubt", "compensator", "worker_lost")
-    assert len(asked(sandbox, kind)) == 1
-    assert sandbox.operations() == after
+    assert len(asked(sandbox, road.kind)) == 1
+    assert sandbox.operations() == road.after
 
 
-@pytest.mark.parametrize(("kind", "before", "after"), ROADS)
 def test_a_compensator_that_wakes_up_late_gives_nothing_back_twice(
     attempt: PaymentAttempt,
     sandbox: SandboxProcess,
-    kind: str,
-    before: list[tuple[str, int]],
-    after: list[tuple[str, int]],
+    road: Road,
 ) -> None:
-    row = owed_row(attempt, kind)
+    row = owed_row(attempt, road.kind)
     call = taken(row)
     assert give_back(row) == "done"
     now = clocks.boottime_seconds()
     woken = replace(call, checked_at_boottime=now, ends_at_boottime=now + 30)
     assert _record(call, outcome=make_call(woken)).state == "done"
-    first, second = asked(sandbox, kind)
+    first, second = asked(sandbox, road.kind)
     assert first["idempotency_key"] == second["idempotency_key"] == row.public_id
-    assert sandbox.operations() == after
+    assert sandbox.operations() == road.after
     assert len(doubts.compensation_steps(row)) == 5
 
 

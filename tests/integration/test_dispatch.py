@@ -24,6 +24,7 @@ from tests.integration.conftest import NOBODY_LISTENS
 from tests.system import CHECKOUT
 
 QUEUES = ("charge", "resolve", "upkeep", "announce")
+PUBLISH_LATER = "dispatch.publish_later(job=dispatch.Job('payments.announce'))"
 AN_ID = UUID("0198f0c2-e4b2-7c3a-9d1e-5f60718293a4")
 
 UseBroker = Callable[[str | None], None]
@@ -73,7 +74,7 @@ def silent_broker(server: SilentServer) -> str:
         (dispatch.charge(attempt_id=AN_ID), "charge", "payments.charge", {"attempt_id": str(AN_ID)}),
         (dispatch.resolve(attempt_id=AN_ID), "resolve", "payments.resolve", {"attempt_id": str(AN_ID)}),
         (dispatch.compensate(compensation_id=AN_ID), "resolve", "payments.compensate", {"compensation_id": str(AN_ID)}),
-        (dispatch.announce(), "announce", "payments.announce", {}),
+        (Job("payments.announce"), "announce", "payments.announce", {}),
     ],
 )
 @pytest.mark.parametrize("is_sent_later", [True, False])
@@ -235,12 +236,12 @@ def run(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_a_process_that_ends_publishes_what_it_holds() -> None:
-    assert run("dispatch.publish_later(job=dispatch.announce())").returncode == 0
+    assert run(PUBLISH_LATER).returncode == 0
     assert ids("announce") == [{}]
 
 
 def test_a_process_ends_although_its_broker_is_silent(silent_server: SilentServer) -> None:
-    ended = run("dispatch.publish_later(job=dispatch.announce())", CELERY_BROKER_URL=silent_broker(silent_server))
+    ended = run(PUBLISH_LATER, CELERY_BROKER_URL=silent_broker(silent_server))
     assert ended.returncode == 0
     assert (silent_server.connections, silent_server.is_released) == (1, False)
 
@@ -248,10 +249,10 @@ def test_a_process_ends_although_its_broker_is_silent(silent_server: SilentServe
 def test_a_forked_process_publishes_with_a_thread_of_its_own() -> None:
     forked = run(
         "import os, sys\n"
-        "dispatch.publish_later(job=dispatch.announce())\n"
+        f"{PUBLISH_LATER}\n"
         "assert dispatch.flush(timeout_seconds=10)\n"
         "child = os.fork()\n"
-        "dispatch.publish_later(job=dispatch.announce())\n"
+        f"{PUBLISH_LATER}\n"
         "flushed = dispatch.flush(timeout_seconds=10)\n"
         "if child == 0: os._exit(0 if flushed else 1)\n"
         "sys.exit(os.waitpid(child, 0)[1])\n"
