@@ -17,11 +17,13 @@ import structlog
 from django.db import connection
 
 from payments import clocks, config, guard, locks, queries
+from payments.domain.announcements import AnnouncementKind, GivenBack
 from payments.domain.clock import Judgement, Ruling
 from payments.domain.ids import Prefix, public_id
 from payments.domain.states import SLOT_HOLDING, SWEEPABLE
-from payments.lifecycle.announce import expiry_parameters
+from payments.lifecycle.announce import expiry_parameters, stage
 from payments.locks import Candidate, LockCandidates
+from payments.models import Order, PaymentAttempt
 from payments.transactions import after_commit, require_transaction, transaction
 
 log = structlog.get_logger(__name__)
@@ -64,6 +66,7 @@ WITH due AS (
         1 + coalesce((SELECT max(number) FROM payments_announcement e WHERE e.order_id = closed.id), 0) AS number
     FROM closed JOIN unnest(%(order_ids)s, %(announcement_ids)s) AS fresh(order_id, id) ON fresh.order_id = closed.id
     LEFT JOIN expired ON expired.order_id = closed.id
+    WHERE %(is_announced)s
 ), announced AS (
     INSERT INTO payments_announcement (id, order_id, attempt_id, number, kind, created_at, payload)
     SELECT id, order_id, attempt_id, number, 'payment_expired', %(now)s,
@@ -82,6 +85,10 @@ WITH due AS (
 SELECT closed.order_id, expired.id, coalesce(expired.expires_at, closed.payment_expires_at)
 FROM closed LEFT JOIN expired ON expired.order_id = closed.id
 """
+
+
+# (the shop's number of the order, the attempt that ended with it if one did, its deadline)
+_Ended = tuple[str, UUID | None, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,34 @@ def expire_locked_orders(over: Mapping[UUID, Judgement], *, now: datetime, actor
 
     The caller holds the locks of the orders, and read the clocks after it got them.
     """
+    ended = _expire(over, now=now, actor=actor, is_announced=True)
+    after_commit(lambda: _log_expiries(ended, actor=actor))
+    return len(ended)
+
+
+def close_expired_order(
+    order: Order,
+    *,
+    attempt: PaymentAttempt,
+    judgement: Judgement,
+    given_back: GivenBack | None,
+    now: datetime,
+    actor: str,
+) -> None:
+    """End the order of an attempt that the caller has just ended as expired, and announce what goes back of its money.
+
+    The caller holds the order's lock.
+    """
+    closed = _expire({order.id: judgement}, now=now, actor=actor, is_announced=False)
+    if closed:
+        stage(kind=AnnouncementKind.PAYMENT_EXPIRED, order=order, attempt=attempt, now=now, given_back=given_back)
+    ended = [(order.order_id, attempt.id, attempt.expires_at)]
+    after_commit(lambda: _log_expiries(ended, actor=actor))
+
+
+def _expire(
+    over: Mapping[UUID, Judgement], *, now: datetime, actor: str, is_announced: bool
+) -> list[_Ended]:
     require_transaction()
     order_ids = list(over)
     locks.lock_stock_of_orders(order_ids=order_ids)
@@ -152,12 +187,12 @@ def expire_locked_orders(over: Mapping[UUID, Judgement], *, now: datetime, actor
                 "actor": actor,
                 "sweepable": sorted(SWEEPABLE),
                 "slot_holding": sorted(SLOT_HOLDING),
+                "is_announced": is_announced,
                 **expiry_parameters(order_ids=order_ids, now=now),
             },
         )
-        ended = cursor.fetchall()
-    after_commit(lambda: _log_expiries(ended, actor=actor))
-    return len(ended)
+        ended: list[_Ended] = cursor.fetchall()
+    return ended
 
 
 def _sweep_batch(lock_candidates: LockCandidates, *, after: Candidate | None, limit: int) -> _Batch:
@@ -179,7 +214,7 @@ def _sweep_batch(lock_candidates: LockCandidates, *, after: Candidate | None, li
     return _Batch(ended=ended, held=held, last=found[-1] if len(found) == limit else None)
 
 
-def _log_expiries(ended: Sequence[tuple[str, UUID | None, datetime]], *, actor: str) -> None:
+def _log_expiries(ended: Sequence[_Ended], *, actor: str) -> None:
     for order_id, attempt_id, expires_at in ended:
         facts = {"order_id": order_id, "expires_at": expires_at.isoformat(), "actor": actor}
         if attempt_id is None:  # Its attempt had failed before: only the order's time ran out.

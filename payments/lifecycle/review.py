@@ -8,7 +8,7 @@ import structlog
 
 from payments import clocks, idempotency, locks, queries
 from payments.domain import late
-from payments.domain.announcements import AnnouncementKind
+from payments.domain.announcements import AnnouncementKind, GivenBack
 from payments.domain.compensations import (
     CompensationKind,
     CompensationReason,
@@ -107,11 +107,13 @@ def _follow(
     if attempt.state == AttemptState.SUCCEEDED:
         mark_paid(order, attempt=attempt, now=now)
         return
+    back = None
     if given_back is not None:
         owed = Owed(CompensationKind.REFUND, given_back, reference)
+        back = GivenBack(kind=owed.kind, amount_minor=attempt.amount_minor, reason=owed.reason)
         owe(owed, attempt=attempt, order=order, now=now, actor=actor)
     Order.objects.filter(id=order.id, status=OrderStatus.UNDER_PAYING).update(payment_status=PaymentStatus.FAILED)
-    stage(kind=AnnouncementKind.PAYMENT_FAILED, order=order, attempt=attempt, now=now)
+    stage(kind=AnnouncementKind.PAYMENT_FAILED, order=order, attempt=attempt, now=now, given_back=back)
 
 
 def refund_payment(

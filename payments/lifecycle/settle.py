@@ -1,5 +1,6 @@
 """Settle: what a verdict does to the rows, in the transaction that took it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -29,12 +30,11 @@ from payments.domain.states import AttemptState, OrderStatus, PaymentStatus
 from payments.gateways.protocol import ChargeRequest, GatewayRequest
 from payments.lifecycle.announce import stage
 from payments.lifecycle.calls import Call, begin_call, capture_request, charge_request, question
-from payments.lifecycle.expire import expire_locked_orders
+from payments.lifecycle.expire import close_expired_order
 from payments.lifecycle.owe import owe, write_down_returned
 from payments.lifecycle.stock import consume_stock
 from payments.lifecycle.transition import move_attempt
 from payments.models import Compensation, Order, PaymentAttempt
-from payments.transactions import after_commit
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,8 @@ def apply(verdict: Verdict, *, attempt: PaymentAttempt, order: Order, reading: R
         case Succeed(reference=reference):
             _succeed(attempt, order=order, reference=reference, now=now, actor=actor)
         case Fail() | Expire() as step:
-            _end(step, attempt=attempt, order=order, reading=reading, actor=actor)
+            back = _going_back(verdict.owed, attempt=attempt)
+            _end(step, attempt=attempt, order=order, reading=reading, actor=actor, given_back=back)
         case Confirm() | Requeue() | Doubt() as step:
             _go_on(step, attempt=attempt, now=now, actor=actor)
         case AskAgain():
@@ -73,7 +74,23 @@ def _note_returned(returned: Owed, *, attempt: PaymentAttempt, order: Order, now
         _mark_refunded(order)
 
 
-def _end(step: Fail | Expire, *, attempt: PaymentAttempt, order: Order, reading: Reading, actor: str) -> None:
+def _going_back(owed: Sequence[Owed], *, attempt: PaymentAttempt) -> GivenBack | None:
+    """Say what is announced with an ending: of several that are owed, money that was taken before what is only held."""
+    if not owed:
+        return None
+    first = min(owed, key=lambda one: one.kind is not CompensationKind.REFUND)
+    return GivenBack(kind=first.kind, amount_minor=attempt.amount_minor, reason=first.reason)
+
+
+def _end(
+    step: Fail | Expire,
+    *,
+    attempt: PaymentAttempt,
+    order: Order,
+    reading: Reading,
+    actor: str,
+    given_back: GivenBack | None,
+) -> None:
     now = reading.now
     move = partial(move_attempt, attempt, now=now, actor=actor, doubt_code="")
     match step:
@@ -88,7 +105,8 @@ def _end(step: Fail | Expire, *, attempt: PaymentAttempt, order: Order, reading:
             # The stock stays held until the deadline, so that the customer can try again.
             open_order = Order.objects.filter(id=order.id, status=OrderStatus.UNDER_PAYING)
             open_order.update(payment_status=PaymentStatus.FAILED)
-            stage(kind=AnnouncementKind.PAYMENT_FAILED, order=order, attempt=attempt, now=now)
+            failed = AnnouncementKind.PAYMENT_FAILED
+            stage(kind=failed, order=order, attempt=attempt, now=now, given_back=given_back)
         case Expire(reference=reference):
             judgement = guard.judge(attempt, reading=reading)
             move(
@@ -102,9 +120,9 @@ def _end(step: Fail | Expire, *, attempt: PaymentAttempt, order: Order, reading:
                 },
                 gateway_reference=reference or attempt.gateway_reference,
             )
-            expire_locked_orders({order.id: judgement}, now=now, actor=actor)
-            facts = {"order_id": order.order_id, "expires_at": attempt.expires_at.isoformat(), "actor": actor}
-            after_commit(lambda: log.info("payment_expired", payment_id=attempt.public_id, **facts))
+            close_expired_order(
+                order, attempt=attempt, judgement=judgement, given_back=given_back, now=now, actor=actor
+            )
 
 
 def _go_on(step: Confirm | Requeue | Doubt, *, attempt: PaymentAttempt, now: datetime, actor: str) -> None:

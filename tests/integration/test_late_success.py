@@ -13,7 +13,7 @@ from payments.domain.failures import FailureCode
 from payments.domain.outcomes import Authorized, Captured, NeverSent, Undoing, Undone
 from payments.lifecycle.calls import make_call
 from payments.lifecycle.charge import run_calls
-from payments.models import Compensation, Order, PaymentAttempt, Reservation, StockItem
+from payments.models import Announcement, Compensation, Order, PaymentAttempt, Reservation, StockItem
 from tests import doubts, factories
 from tests.contract.sandbox_server import SandboxProcess
 from tests.doubts import GIVEN_BACK, HELD, LET_GO, PAID, claim, close_window, resolve
@@ -95,6 +95,37 @@ def test_money_that_was_taken_is_accepted_until_the_late_allowance_is_over(
         assert (order.status, sandbox.operations()) == ("cancelled", GIVEN_BACK)
         assert factories.stock_of(item) == (100, 0, 0)
         assert compensations(attempt) == [("refund", "too_late", "done")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault", "given_back", "sentence"),
+    [
+        ("capture", "reset_after", ("refund", "too_late"), "The money goes back to you by itself."),
+        ("authorize", "reset_after", ("void", "too_late"), "you will not be charged."),
+        ("authorize", "reset_before", None, "You have not been charged; please start again from the cart."),
+    ],
+)
+def test_the_host_hears_with_the_end_what_becomes_of_money_that_came_too_late(
+    attempt: PaymentAttempt,
+    sandbox: SandboxProcess,
+    operation: str,
+    fault: str,
+    given_back: tuple[str, str] | None,
+    sentence: str,
+) -> None:
+    sandbox.behave(fault, operation=operation, times=1)
+    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "in_doubt"
+    close_window(attempt.id, seconds_ago=330)
+    assert resolve(attempt) == "expired"
+    (announced,) = Announcement.objects.filter(kind="payment_expired")
+    payload = announced.payload
+    assert (payload["payment_id"], payload["state"]) == (attempt.public_id, "expired")
+    assert payload["message"].endswith(sentence)
+    if given_back is None:
+        assert payload["given_back"] is None
+    else:
+        kind, reason = given_back
+        assert payload["given_back"] == {"kind": kind, "amount_minor": attempt.amount_minor, "reason": reason}
 
 
 @pytest.mark.breaks_invariants  # Nothing closes an order in doubt; the row is changed behind the lifecycle's back.
