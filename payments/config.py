@@ -136,6 +136,11 @@ class Announcements:
     run_seconds: int
 
     @property
+    def longest_due(self) -> timedelta:
+        """The furthest ahead that a delivery is due: a lease, or the longest wait."""
+        return timedelta(seconds=max(self.lease_seconds, self.longest_wait_seconds))
+
+    @property
     def destinations(self) -> list[str]:
         """Every destination by the name that delivery rows carry."""
         return [*([HOOK] if self.hook else []), *(f"{WEBHOOK_PREFIX}{name}" for name in self.webhooks)]

@@ -41,7 +41,8 @@ def state_of(attempt: PaymentAttempt, *, reading: Reading) -> AttemptState:
 def note(attempt: PaymentAttempt, judgement: Judgement, *, reading: Reading) -> None:
     """Write down what the clocks of an attempt's opening, its enqueue and its judgement say of each other."""
     apart = judgement.disagreement
-    if abs(apart) >= RECORDED_FROM_SECONDS:
+    # Of an attempt that is held it was told when the hold began; it is judged again every two seconds.
+    if abs(apart) >= RECORDED_FROM_SECONDS and attempt.held_since is None:
         kind = Detection.DB_STEP_FORWARD if apart > 0 else Detection.DB_STEP_BACK
         detail = "since the opening the database's clock counted another time than passed"
         clockevents.record(

@@ -116,15 +116,22 @@ def lock_orders_due_after_failure(*, now: datetime, after: Candidate | None = No
     )
 
 
+def is_due(*, now: datetime, longest: timedelta) -> Q:
+    """Ask for what is due at `now`.
+
+    A due time further ahead than the `longest` wait is from a clock that was set back since, and is over, too.
+    """
+    return Q(due_at__lte=now) | Q(due_at__gt=now + longest)
+
+
 def lock_attempts_owed(*, now: datetime, longest: timedelta, limit: int) -> list[UUID]:
     """Lock queued attempts whose job is overdue, skipping those that another rescue or a claim holds.
 
-    A due time further ahead than the `longest` wait is from a clock that was set back since, and is over, too. It
-    locks attempts and not their orders, and whoever holds it changes nothing but `due_at` and the enqueue's stamp.
+    It locks attempts and not their orders, and whoever holds it changes nothing but `due_at` and the enqueue's stamp.
     """
     require_transaction()
     rows = PaymentAttempt.objects.select_for_update(skip_locked=True).filter(state="queued")
-    rows = rows.filter(Q(due_at__lte=now) | Q(due_at__gt=now + longest))
+    rows = rows.filter(is_due(now=now, longest=longest))
     return list(rows.order_by("due_at").values_list("id", flat=True)[:limit])
 
 
@@ -139,25 +146,25 @@ def lock_attempts_to_resolve(
     rows = PaymentAttempt.objects.select_for_update(skip_locked=True).filter(
         state__in=["charging", "confirming", "in_doubt"]
     )
-    rows = rows.filter(Q(due_at__lte=now) | Q(due_at__gt=now + longest))
+    rows = rows.filter(is_due(now=now, longest=longest))
     unpublished = rows.filter(Q(published_at=None) | Q(published_at__lte=published_before) | Q(published_at__gt=now))
     return list(unpublished.order_by("due_at").values_list("id", flat=True)[:limit])
 
 
-def lock_compensations_due(*, now: datetime, published_before: datetime, limit: int) -> list[UUID]:
+def lock_compensations_due(*, now: datetime, longest: timedelta, published_before: datetime, limit: int) -> list[UUID]:
     """Lock compensations that are due and have no fresh job, as `lock_attempts_to_resolve` does."""
     require_transaction()
-    rows = Compensation.objects.select_for_update(skip_locked=True).filter(due_at__lte=now)
-    unpublished = rows.filter(Q(published_at=None) | Q(published_at__lte=published_before))
+    rows = Compensation.objects.select_for_update(skip_locked=True)
+    rows = rows.filter(is_due(now=now, longest=longest))
+    unpublished = rows.filter(Q(published_at=None) | Q(published_at__lte=published_before) | Q(published_at__gt=now))
     return list(unpublished.order_by("due_at").values_list("id", flat=True)[:limit])
 
 
-def lock_deliveries_due(*, destination: str, now: datetime, limit: int) -> list[int]:
+def lock_deliveries_due(*, destination: str, now: datetime, longest: timedelta, limit: int) -> list[int]:
     """Lock the oldest due deliveries to a destination, skipping those that another deliverer holds."""
     require_transaction()
-    rows = AnnouncementDelivery.objects.select_for_update(skip_locked=True).filter(
-        destination=destination, due_at__lte=now
-    )
+    rows = AnnouncementDelivery.objects.select_for_update(skip_locked=True).filter(destination=destination)
+    rows = rows.filter(is_due(now=now, longest=longest))
     return list(rows.order_by("due_at", "id").values_list("id", flat=True)[:limit])
 
 

@@ -88,7 +88,7 @@ def _take(*, compensation_id: UUID) -> Call | NotTaken:
         row = Compensation.objects.select_related("attempt").get(id=compensation_id)
         if row.due_at is None:
             return NotTaken.NOT_OPEN
-        if reading.now < row.due_at:
+        if reading.now < row.due_at <= reading.now + config.limits().longest_unresolved:
             return NotTaken.NOT_DUE
         if row.state == CompensationState.CALLING:
             evidence: dict[str, object] = {"fence": row.fence, "lease_until": row.due_at.isoformat()}

@@ -89,7 +89,8 @@ def deliver_due(*, limit: int) -> DeliveryRun:
 
 
 def _destinations_due() -> list[str]:
-    due = AnnouncementDelivery.objects.filter(due_at__lte=clocks.database_now())
+    is_due = locks.is_due(now=clocks.database_now(), longest=config.announcements().longest_due)
+    due = AnnouncementDelivery.objects.filter(is_due)
     return list(
         due.values("destination").annotate(most=Max("tries")).order_by("most").values_list("destination", flat=True)
     )
@@ -126,8 +127,11 @@ def _look(*, destination: str) -> tuple[_Taken | None, int]:
 
     Returns it, and how many were locked.
     """
-    ends_at_monotonic = time.monotonic() + config.announcements().total_seconds
-    ids = locks.lock_deliveries_due(destination=destination, now=clocks.database_now(), limit=LOOK_AHEAD_ROWS)
+    known = config.announcements()
+    ends_at_monotonic = time.monotonic() + known.total_seconds
+    ids = locks.lock_deliveries_due(
+        destination=destination, now=clocks.database_now(), longest=known.longest_due, limit=LOOK_AHEAD_ROWS
+    )
     if not ids:
         return None, 0
     first_of = _first_waiting(destination=destination, delivery_ids=ids)

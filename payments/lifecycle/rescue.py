@@ -55,7 +55,9 @@ def owed_jobs() -> list[dispatch.Job]:
         )
         if unresolved:
             PaymentAttempt.objects.filter(id__in=unresolved).update(published_at=now)
-        giving_back = locks.lock_compensations_due(now=now, published_before=now - again_after, limit=ROWS_PER_RUN)
+        giving_back = locks.lock_compensations_due(
+            now=now, longest=limits.longest_unresolved, published_before=now - again_after, limit=ROWS_PER_RUN
+        )
         if giving_back:
             Compensation.objects.filter(id__in=giving_back).update(published_at=now)
     return [

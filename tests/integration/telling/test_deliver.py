@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from payments import clocks, lifecycle
+from payments import clocks, config, lifecycle
 from payments.domain.hashing import canonical_bytes
 from payments.lifecycle.deliver import DeliveryRun
 from payments.models import Announcement, AnnouncementDelivery, PaymentAttempt
@@ -73,6 +73,19 @@ def test_a_delivery_that_fails_is_made_again_under_the_same_id(
     assert (shop.ids, the_delivery().tries) == ([announcement_id] * 2, 2)
     assert {request.path for request in shop.requests} == {"/hooks/"}  # Nothing followed the redirect.
     assert shop.requests[0].body == shop.requests[1].body
+
+
+def test_what_a_clock_that_was_set_back_says_is_not_due_for_long_is_told_now(
+    attempt: PaymentAttempt, shop: Receiver
+) -> None:
+    (announcement_id,) = tell(attempt)
+    longest = config.announcements().longest_due
+    ahead = clocks.database_now() + longest
+    AnnouncementDelivery.objects.update(due_at=ahead)
+    assert deliver_due().delivered == 0
+    AnnouncementDelivery.objects.update(due_at=ahead + timedelta(hours=1))
+    assert deliver_due().delivered == 1
+    assert shop.ids == [announcement_id]
 
 
 def test_a_receiver_that_is_not_there_gets_it_when_it_is_back(
