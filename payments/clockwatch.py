@@ -18,7 +18,7 @@ from django.db.models import Max
 from payments import clockevents, clocks, config
 from payments.domain.clock import Step
 from payments.domain.course import Course, Detected, Look, Sample, Witness, begin, follow, go_on, sampled
-from payments.domain.states import SWEEPABLE, UNRESOLVED, AttemptState
+from payments.domain.states import ASKED_ABOUT, SWEEPABLE
 from payments.models import ClockWitness, PaymentAttempt
 
 log = structlog.get_logger(__name__)
@@ -144,7 +144,7 @@ def _latest_stamp() -> datetime | None:
     """Read when the latest living attempt was opened. Each set of states has an index of its own."""
     stamps = [
         PaymentAttempt.objects.filter(state__in=sorted(states)).aggregate(at=Max("opened_at"))["at"]
-        for states in (SWEEPABLE, UNRESOLVED - {AttemptState.NEEDS_REVIEW})
+        for states in (SWEEPABLE, ASKED_ABOUT)
     ]
     return max((at for at in stamps if at is not None), default=None)
 

@@ -246,6 +246,16 @@ LIVENESS: tuple[Rule, ...] = (
         SELECT a.id::text, a.state || ' is due since ' || a.due_at FROM payments_paymentattempt a
         WHERE a.due_at < %(overdue)s AND a.state NOT IN ('open')
         UNION ALL
+        -- The rescue moves a queued attempt's due time on; whether anybody claims it shows in its history. Those that
+        -- the clocks hold, and that wait for the customer's other charge, have a reason.
+        SELECT a.id::text, 'queued and unclaimed since ' || h.at FROM payments_paymentattempt a
+        JOIN payments_historyentry h ON h.attempt_id = a.id AND h.number = a.version
+        WHERE a.state = 'queued' AND a.held_since IS NULL AND h.at < %(overdue)s AND a.due_at >= %(overdue)s
+            AND NOT EXISTS (
+                SELECT FROM payments_paymentattempt other
+                WHERE other.customer_id = a.customer_id AND other.state = 'charging'
+            )
+        UNION ALL
         SELECT p.id::text, 'compensation ' || p.state || ' is due since ' || p.due_at FROM payments_compensation p
         WHERE p.due_at < %(overdue)s
         """,

@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import Q
 
+from payments.domain.states import ASKED_ABOUT
 from payments.models import (
     AnnouncementDelivery,
     Compensation,
@@ -143,9 +144,7 @@ def lock_attempts_to_resolve(
     Whoever holds them changes nothing but `published_at`.
     """
     require_transaction()
-    rows = PaymentAttempt.objects.select_for_update(skip_locked=True).filter(
-        state__in=["charging", "confirming", "in_doubt"]
-    )
+    rows = PaymentAttempt.objects.select_for_update(skip_locked=True).filter(state__in=sorted(ASKED_ABOUT))
     rows = rows.filter(is_due(now=now, longest=longest))
     unpublished = rows.filter(Q(published_at=None) | Q(published_at__lte=published_before) | Q(published_at__gt=now))
     return list(unpublished.order_by("due_at").values_list("id", flat=True)[:limit])

@@ -1,4 +1,4 @@
-"""Named reads. Each takes the database's clock along, so that what it says about a window is true when it is said."""
+"""Named reads. What speaks of a window takes the database's clock along, so that it is true when it is said."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ and nothing else is needed to do it.
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
 from uuid import UUID
 
@@ -39,11 +39,14 @@ _RUNS: Mapping[str, Callable[[Mapping[str, str]], object]] = MappingProxyType(
 class Watchdog(threading.Thread):
     """Does what nobody does. One a worker; several in several workers share the work as any two sweeps do."""
 
-    def __init__(self, *, patience_seconds: float) -> None:
+    def __init__(self, *, patience_seconds: float, jobs_at_once: int = JOBS_AT_ONCE) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._patience_seconds = patience_seconds
         self._ended = threading.Event()
-        self._jobs = ThreadPoolExecutor(max_workers=JOBS_AT_ONCE, thread_name_prefix="watchdog-job")
+        self._jobs = ThreadPoolExecutor(max_workers=jobs_at_once, thread_name_prefix="watchdog-job")
+        self._announcing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watchdog-announce")
+        self._unfinished: dict[tuple[str, frozenset[tuple[str, str]]], Future[None]] = {}
+        self._delivery: Future[None] | None = None
         self._seen: dict[DutyName, tuple[int, float]] = {}
         self._acts: dict[DutyName, Callable[[], None]] = {
             DutyName.SWEEP: self._sweep,
@@ -64,7 +67,8 @@ class Watchdog(threading.Thread):
     def end(self) -> None:
         """Stop looking; jobs that run are left to end by themselves."""
         self._ended.set()
-        self._jobs.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._jobs, self._announcing):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def look(self) -> None:
         """Do each duty whose count stands still for too long."""
@@ -84,12 +88,17 @@ class Watchdog(threading.Thread):
     def _rescue(self) -> None:
         owed = lifecycle.publish_owed()
         lifecycle.note_run(duty=DutyName.RESCUE)
+        # What is owed is owed again until it is done: each job stands in line here once.
+        self._unfinished = {key: future for key, future in self._unfinished.items() if not future.done()}
         for job in owed.jobs[owed.published :]:
-            self._jobs.submit(_run_here, job)
+            key = (job.task, frozenset(job.kwargs.items()))
+            if key not in self._unfinished:
+                self._unfinished[key] = self._jobs.submit(_run_here, job)
 
     def _announce(self) -> None:
         lifecycle.note_run(duty=DutyName.ANNOUNCE)
-        self._jobs.submit(_deliver_here)  # Receivers may hang, and the watch goes on meanwhile.
+        if self._delivery is None or self._delivery.done():
+            self._delivery = self._announcing.submit(_deliver_here)  # Receivers may hang; the watch goes on meanwhile.
 
 
 def _deliver_here() -> None:

@@ -29,7 +29,7 @@ from payments.domain.outcomes import (
     Undoing,
     Undone,
 )
-from payments.domain.states import SWEEPABLE, TERMINAL, AttemptState, OrderStatus
+from payments.domain.states import ASKED_ABOUT, SWEEPABLE, TERMINAL, AttemptState, OrderStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,13 +333,12 @@ def _never_sent(code: FailureCode, s: Situation) -> Verdict:
 
 # Of several charges under one attempt the one that moved the most leads; whatever else stands goes back.
 _LEADS = (Captured, Authorized, Pending, Undone, Declined)
-_ASKED_ABOUT = frozenset({AttemptState.CHARGING, AttemptState.CONFIRMING, AttemptState.IN_DOUBT})
 
 
 def _several(charges: tuple[ChargeSeen, ...], s: Situation) -> Verdict:
     first = min(charges, key=lambda seen: (_LEADS.index(type(seen)), seen.reference != s.known_reference))
     verdict = reduce(first, s)
-    if isinstance(verdict.step, Leave) and not s.is_current and s.state in _ASKED_ABOUT:
+    if isinstance(verdict.step, Leave) and not s.is_current and s.state in ASKED_ABOUT:
         return verdict  # The latest claim decides which of them stands.
     kept = {first.reference, s.known_reference if s.state is AttemptState.SUCCEEDED else None}
     others = tuple(

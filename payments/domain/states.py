@@ -57,6 +57,9 @@ SWEEPABLE = frozenset({_S.OPEN, _S.QUEUED})
 # Money may have moved or may still move: only evidence ends these.
 UNRESOLVED = SLOT_HOLDING - SWEEPABLE - {_S.SUCCEEDED}
 
+# Of these the gateway is asked; what is under review waits for a person.
+ASKED_ABOUT = UNRESOLVED - {_S.NEEDS_REVIEW}
+
 
 class OrderStatus(enum.StrEnum):
     """The host's view of an order while Paywindow holds it."""

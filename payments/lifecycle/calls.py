@@ -5,7 +5,7 @@ makes them afterwards with `make_call`. What is not in the table was never sent.
 """
 
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -148,6 +148,19 @@ def always_breaks_off(calls: QuerySet[GatewayCall]) -> bool:
     latest = calls.order_by("-started_at", "-id").values_list("finished_at", flat=True)[:MOST_BROKEN_OFF]
     ends = list(latest)
     return len(ends) == MOST_BROKEN_OFF and not any(ends)
+
+
+def longest_in_flight(*, gateway: str) -> timedelta:
+    """Say how long after a call's beginning what it sent may still be executed at the gateway."""
+    limits, capabilities = config.limits(), registry.gateway(gateway).capabilities
+    seconds = limits.stale_check_seconds + limits.gateway_total_seconds + capabilities.horizon_seconds
+    return timedelta(seconds=seconds)
+
+
+def is_key_known(*, first: datetime, gateway: str, now: datetime) -> bool:
+    """Tell whether the gateway still knows a key, used `first` then, when a call that begins now has ended."""
+    life = timedelta(seconds=registry.gateway(gateway).capabilities.key_life_seconds)
+    return now + timedelta(seconds=config.limits().gateway_total_seconds) < first + life
 
 
 def charge_request(attempt: PaymentAttempt) -> ChargeRequest:

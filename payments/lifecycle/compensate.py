@@ -30,11 +30,13 @@ from payments.lifecycle.calls import (
     always_breaks_off,
     begin_call,
     checked_again,
+    is_key_known,
+    longest_in_flight,
     make_call,
     question,
 )
 from payments.lifecycle.owe import owe
-from payments.lifecycle.record import NEGATIVES_NEEDED, store_observation
+from payments.lifecycle.record import NEGATIVES_NEEDED, fit, store_observation
 from payments.lifecycle.settle import announce_given_back, note_refund, wait_seconds
 from payments.lifecycle.transition import move_compensation
 from payments.limits import MAX_CALLS_PER_JOB
@@ -161,6 +163,7 @@ def _request(row: Compensation, *, operation: Operation) -> GatewayRequest:
 
 
 def _record(call: Call, *, outcome: Outcome) -> _Recorded:
+    outcome = fit(outcome)
     with transaction():
         order = locks.lock_order_of(attempt_id=call.attempt_id)
         reading = clocks.read()
@@ -192,16 +195,10 @@ def _record(call: Call, *, outcome: Outcome) -> _Recorded:
 
 
 def _situation(row: Compensation, *, outcome: Outcome, now: datetime) -> giveback.Situation:
-    limits, capabilities = config.limits(), registry.gateway(row.gateway).capabilities
     asks = {Operation.LOOK_UP, Operation.CANCEL_KEY}
     acts = row.gateway_calls.exclude(operation__in=asks).aggregate(first=Min("started_at"), last=Max("started_at"))
-    longest = timedelta(
-        seconds=limits.stale_check_seconds + limits.gateway_total_seconds + capabilities.horizon_seconds
-    )
-    total = timedelta(seconds=limits.gateway_total_seconds)
-    is_key_known = acts["first"] is None or now + total < acts["first"] + timedelta(
-        seconds=capabilities.key_life_seconds
-    )
+    longest = longest_in_flight(gateway=row.gateway)
+    is_known = acts["first"] is None or is_key_known(first=acts["first"], gateway=row.gateway, now=now)
     negatives = row.gateway_calls.filter(
         operation=Operation.LOOK_UP, outcome="not_found", started_at__gte=row.created_at + longest
     )
@@ -210,7 +207,7 @@ def _situation(row: Compensation, *, outcome: Outcome, now: datetime) -> givebac
         state=CompensationState(row.state),
         reference=row.charge_reference,
         amount_minor=row.amount_minor,
-        may_repeat=is_key_known or now >= acts["last"] + longest,
+        may_repeat=is_known or now >= acts["last"] + longest,
         is_first=not row.gateway_calls.exclude(operation=Operation.LOOK_UP).exclude(outcome="never_sent").exists(),
         is_absence_proven=isinstance(outcome, NotFound) and negatives.count() >= NEGATIVES_NEEDED,
     )

@@ -171,9 +171,7 @@ def close_expired_order(
     after_commit(lambda: _log_expiries(ended, actor=actor))
 
 
-def _expire(
-    over: Mapping[UUID, Judgement], *, now: datetime, actor: str, is_announced: bool
-) -> list[_Ended]:
+def _expire(over: Mapping[UUID, Judgement], *, now: datetime, actor: str, is_announced: bool) -> list[_Ended]:
     require_transaction()
     order_ids = list(over)
     locks.lock_stock_of_orders(order_ids=order_ids)

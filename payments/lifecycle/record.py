@@ -5,7 +5,7 @@ settle.py, in the same transaction; a call that has to be made next is begun in 
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 from django.db.models import Max, Min
@@ -31,7 +31,7 @@ from payments.domain.states import TERMINAL, AttemptState, OrderStatus
 from payments.failpoints import reach
 from payments.gateways import registry
 from payments.lifecycle import settle
-from payments.lifecycle.calls import Call, checked_again
+from payments.lifecycle.calls import Call, checked_again, is_key_known, longest_in_flight
 from payments.models import GatewayCall, Order, PaymentAttempt
 from payments.transactions import transaction
 
@@ -61,7 +61,7 @@ def record_outcome(*, call: Call, outcome: Outcome) -> Recorded:
 
     A call of an older claim begins nothing, but money that it took is not lost.
     """
-    seen = _fit(outcome)
+    seen = fit(outcome)
     try:
         recorded = _record(call, outcome=seen)
     except _TooLateError:
@@ -141,7 +141,7 @@ def _spelled(outcome: Outcome) -> tuple[str, str, str, str]:
 _LENGTHS = {"reference": 255, "redirect_url": 2048, "detail": 500, "gateway_code": 64}
 
 
-def _fit(outcome: Outcome) -> Outcome:
+def fit(outcome: Outcome) -> Outcome:
     """Make every text of an outcome fit its column: a stranger's words must not keep us from writing down the rest."""
     if isinstance(outcome, Several):
         return outcome
@@ -180,10 +180,10 @@ def _situation(call: Call, *, outcome: Outcome, attempt: PaymentAttempt, order: 
         is_current=is_current,
         known_reference=attempt.gateway_reference,
         doubt_code=attempt.doubt_code,
-        may_replay=has_nothing and is_current and _is_key_known(attempt, life=capabilities.key_life_seconds, now=now),
+        may_replay=has_nothing and is_current and _is_key_known(attempt, now=now),
         may_cancel_key=capabilities.cancels_keys,
         is_cancelling=state in _MAY_BE_CANCELLED and _is_cancelling(attempt),
-        is_absence_proven=has_nothing and _is_absence_proven(attempt, horizon=capabilities.horizon_seconds, now=now),
+        is_absence_proven=has_nothing and _is_absence_proven(attempt),
     )
 
 
@@ -191,22 +191,19 @@ def _is_cancelling(attempt: PaymentAttempt) -> bool:
     return attempt.gateway_calls.filter(operation=Operation.CANCEL_KEY, compensation=None).exists()
 
 
-def _is_key_known(attempt: PaymentAttempt, *, life: int, now: datetime) -> bool:
-    """Tell whether the gateway still knows the attempt's key when a call that begins now has ended."""
+def _is_key_known(attempt: PaymentAttempt, *, now: datetime) -> bool:
     first = attempt.gateway_calls.filter(operation__in=BEGINS_CHARGE).aggregate(at=Min("started_at"))["at"]
-    ends_at = now + timedelta(seconds=config.limits().gateway_total_seconds)
-    return first is not None and ends_at < first + timedelta(seconds=life)
+    return first is not None and is_key_known(first=first, gateway=attempt.gateway, now=now)
 
 
-def _is_absence_proven(attempt: PaymentAttempt, *, horizon: int, now: datetime) -> bool:
+def _is_absence_proven(attempt: PaymentAttempt) -> bool:
     """Tell whether nothing was found often enough, and later than anything that was sent could still be executed."""
-    limits = config.limits()
     sent = attempt.gateway_calls.filter(operation__in=BEGINS_CHARGE).aggregate(at=Max("started_at"))["at"]
     if sent is None:
         return False
-    longest = timedelta(seconds=limits.stale_check_seconds + limits.gateway_total_seconds + horizon)
+    proves_from = sent + longest_in_flight(gateway=attempt.gateway)
     negatives = attempt.gateway_calls.filter(
-        operation=Operation.LOOK_UP, outcome="not_found", started_at__gte=sent + longest
+        operation=Operation.LOOK_UP, outcome="not_found", started_at__gte=proves_from
     )
     return negatives.count() >= NEGATIVES_NEEDED
 

@@ -16,7 +16,7 @@ import structlog
 from payments import clocks, config, locks
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import Operation
-from payments.domain.states import AttemptState
+from payments.domain.states import ASKED_ABOUT, AttemptState
 from payments.failpoints import reach
 from payments.lifecycle import settle
 from payments.lifecycle.calls import Call, always_breaks_off, begin_call, question
@@ -28,7 +28,6 @@ from payments.transactions import transaction
 log = structlog.get_logger(__name__)
 
 RESOLVER = "resolver"
-RESOLVABLE = frozenset({AttemptState.CHARGING, AttemptState.CONFIRMING, AttemptState.IN_DOUBT})
 
 
 class NotResolved(enum.StrEnum):
@@ -60,7 +59,7 @@ def take_for_asking(*, attempt_id: UUID) -> Call | NotResolved:
             return NotResolved.UNKNOWN
         reading = clocks.read()
         attempt = PaymentAttempt.objects.get(id=attempt_id)
-        if attempt.state not in RESOLVABLE or attempt.due_at is None:
+        if attempt.state not in ASKED_ABOUT or attempt.due_at is None:
             return NotResolved.NOT_OPEN
         if reading.now < attempt.due_at <= reading.now + limits.longest_unresolved:
             return NotResolved.NOT_DUE

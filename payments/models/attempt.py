@@ -14,8 +14,8 @@ from payments.models.chain import every_transition_counts
 from payments.models.order import Order
 
 _TERMINAL = sorted(states.TERMINAL)
+_ASKED_ABOUT = sorted(states.ASKED_ABOUT)
 _IN_DOUBT = sorted({AttemptState.IN_DOUBT, AttemptState.NEEDS_REVIEW})
-_ASKED_ABOUT = sorted({AttemptState.CHARGING, AttemptState.CONFIRMING, AttemptState.IN_DOUBT})
 _NEEDS_NO_CLOCK = sorted({*states.TERMINAL, AttemptState.NEEDS_REVIEW})
 
 

@@ -5,8 +5,8 @@
 
 from project.settings import environment
 
-# How long a customer has, from opening the attempt. Seed documents say 5 and 15; the product settled on 15. The
-# database and `check` refuse anything outside 5 minutes to 24 hours.
+# How long a customer has, from opening the attempt. The database and `check` refuse
+# anything outside 5 minutes to 24 hours.
 ORDER_PAYMENT_TIMEOUT_MINUTES = environment.integer("ORDER_PAYMENT_TIMEOUT_MINUTES", 15)
 
 # What a customer can pay with. For one method, `window_minutes`, `grace_seconds` and `late_allowance_seconds` override
@@ -35,7 +35,8 @@ PAYMENT_GRACE_SECONDS = environment.integer("PAYMENT_GRACE_SECONDS", PAYMENT_GAT
 # long as a customer may be expected to wait for "we are finding out".
 PAYMENT_LATE_ALLOWANCE_SECONDS = environment.integer("PAYMENT_LATE_ALLOWANCE_SECONDS", 300)
 
-# What recording an answer may take after the call is over: a lock wait at its worst (lock_timeout is 10 s).
+# What recording an answer may take after the call is over: a wait for a lock, the longest
+# one as shipped (PAYMENT_LOCK_WAIT_SECONDS).
 PAYMENT_LEASE_MARGIN_SECONDS = environment.integer("PAYMENT_LEASE_MARGIN_SECONDS", 10)
 
 # How long a claim belongs to its worker. Longer than the whole call, so that a living worker never loses it.
@@ -81,7 +82,7 @@ PAYMENT_PUBLISH_TIMEOUT_SECONDS = 2
 
 # How long nothing is published after a failure, so that jobs do not queue up behind its timeouts. Half of the time
 # after which the row is looked at again.
-PAYMENT_PUBLISH_PAUSE_SECONDS = 5
+PAYMENT_PUBLISH_PAUSE_SECONDS = PAYMENT_REDISPATCH_SECONDS / 2
 
 # How much longer than a whole gateway call the in-flight gate answers a second click by itself: the way from the
 # click to the call, which is the commit, the job and the claim.
@@ -95,8 +96,8 @@ PAYMENT_GATE_TIMEOUT_MILLISECONDS = 100
 # and not every request.
 PAYMENT_GATE_PAUSE_SECONDS = 5
 
-# How long a request with an idempotency key may take before a repeat of it does the work itself: more than any wait
-# for a lock (10 s), less than a customer's patience. A request that is slower than that changes nothing any more.
+# How long a request with an idempotency key may take before a repeat of it does the work itself: more than any
+# transaction, less than a customer's patience. A request that is slower than that changes nothing any more.
 PAYMENT_IDEMPOTENCY_LEASE_SECONDS = 30
 
 # How long an answer is kept under its idempotency key: as long as the longest window, so that a client that repeats

@@ -181,6 +181,17 @@ def test_rows_that_nobody_takes_up(paid: PaymentAttempt, customer: User, item: S
     }
 
 
+def test_a_payment_that_is_published_again_and_again_and_never_claimed(customer: User, item: StockItem) -> None:
+    waiting = factories.submit(factories.place_order(customer=customer, item=item))
+    late = clocks.database_now() + timedelta(seconds=120)
+    PaymentAttempt.objects.filter(id=waiting.id).update(due_at=late + timedelta(seconds=10))  # The rescue was here.
+    (found,) = invariants.broken(invariants.LIVENESS, now=late)
+    assert (found.rule, found.what) == ("everything_moves", str(waiting.id))
+    assert found.detail.startswith("queued and unclaimed since")
+    PaymentAttempt.objects.filter(id=waiting.id).update(held_since=late)  # Then there is a reason.
+    assert list(invariants.broken(invariants.LIVENESS, now=late)) == []
+
+
 def test_the_command_says_what_is_broken_and_ends_with_1(
     paid: PaymentAttempt, capsys: pytest.CaptureFixture[str]
 ) -> None:
