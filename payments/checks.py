@@ -51,23 +51,11 @@ def check_methods(app_configs: Sequence[AppConfig] | None, **options: Any) -> li
 
 @register(Tags.compatibility)
 def check_announcements(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    """Refuse a hook that cannot be called, a webhook that cannot be signed or reached, and times that do not fit."""
+    """Refuse a hook that cannot be called, and a webhook that cannot be signed or reached."""
     known = config.announcements()
     problems = [f"PAYMENT_ANNOUNCEMENT_HOOK {problem}" for problem in _hook_problems(known.hook)]
     for name, webhook in known.webhooks.items():
         problems += [f"PAYMENT_ANNOUNCEMENT_WEBHOOKS[{name!r}] {problem}" for problem in _webhook_problems(webhook)]
-    if not known.connect_seconds < known.total_seconds < known.lease_seconds:
-        problems.append(
-            f"PAYMENT_ANNOUNCEMENT_CONNECT_SECONDS ({known.connect_seconds}) must be less than "
-            f"PAYMENT_ANNOUNCEMENT_TOTAL_SECONDS ({known.total_seconds}), and that less than "
-            f"PAYMENT_ANNOUNCEMENT_LEASE_SECONDS ({known.lease_seconds}): a living worker would lose its delivery"
-        )
-    if not 0 < known.first_wait_seconds <= known.longest_wait_seconds < known.give_up_seconds:
-        problems.append(
-            f"PAYMENT_ANNOUNCEMENT_FIRST_WAIT_SECONDS ({known.first_wait_seconds}) must be positive and at most "
-            f"PAYMENT_ANNOUNCEMENT_LONGEST_WAIT_SECONDS ({known.longest_wait_seconds}), and that less than "
-            f"PAYMENT_ANNOUNCEMENT_GIVE_UP_SECONDS ({known.give_up_seconds})"
-        )
     return [Error(problem, id="payments.E003") for problem in problems]
 
 

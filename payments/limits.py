@@ -57,7 +57,7 @@ class Relation:
 
 def relations() -> list[Relation]:
     """Build every relation with the numbers of the settings as they are."""
-    return [*_of_methods(), *_of_calls(), *_of_waiting()]
+    return [*_of_methods(), *_of_calls(), *_of_waiting(), *_of_announcements()]
 
 
 def _of_methods() -> Iterator[Relation]:
@@ -129,3 +129,18 @@ def _of_waiting() -> Iterator[Relation]:
     yield Relation(first, "<=", longest, "waiting only ever grows")
     yield Relation(longest, "<=", give_up, "a person would be called before the gateway was asked twice")
     yield Relation(period, "<=", objective, "attempts would end later than is promised")
+
+
+def _of_announcements() -> Iterator[Relation]:
+    known = config.announcements()
+    connect = Quantity("PAYMENT_ANNOUNCEMENT_CONNECT_SECONDS", known.connect_seconds)
+    total = Quantity("PAYMENT_ANNOUNCEMENT_TOTAL_SECONDS", known.total_seconds)
+    lease = Quantity("PAYMENT_ANNOUNCEMENT_LEASE_SECONDS", known.lease_seconds)
+    first = Quantity("PAYMENT_ANNOUNCEMENT_FIRST_WAIT_SECONDS", known.first_wait_seconds)
+    longest = Quantity("PAYMENT_ANNOUNCEMENT_LONGEST_WAIT_SECONDS", known.longest_wait_seconds)
+    give_up = Quantity("PAYMENT_ANNOUNCEMENT_GIVE_UP_SECONDS", known.give_up_seconds)
+    yield Relation(connect, "<", total, "nothing would be left of the delivery for its answer")
+    yield Relation(total, "<", lease, "a living worker would lose its delivery")
+    yield Relation(Quantity("zero", 0), "<", first, "a receiver that is away would be told without a pause")
+    yield Relation(first, "<=", longest, "waiting only ever grows")
+    yield Relation(longest, "<", give_up, "it would be given up before it was tried again")

@@ -15,6 +15,8 @@ from payments.models import (
     AnnouncementDelivery,
     ClockEvent,
     ClockWitness,
+    Compensation,
+    CompensationEntry,
     GatewayCall,
     HistoryEntry,
     Order,
@@ -36,6 +38,13 @@ class _LookingOnly:
 
     def has_delete_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
         return False
+
+
+class _OfAnOrder:
+    @admin.display(description="order")
+    def order_number(self, row: PaymentAttempt | Compensation | Announcement) -> str:
+        """Show the shop's own number."""
+        return row.order.order_id
 
 
 class _OrderLines(_LookingOnly, admin.TabularInline):
@@ -66,6 +75,19 @@ class _GatewayCalls(_LookingOnly, admin.TabularInline):
     ordering = ("started_at",)
 
 
+class _CompensationHistory(_LookingOnly, admin.TabularInline):
+    model = CompensationEntry
+    fields = ("number", "from_state", "to_state", "at", "actor", "reason", "evidence")
+    ordering = ("number",)
+
+
+class _Compensations(_LookingOnly, admin.TabularInline):
+    model = Compensation
+    fields = ("kind", "reason", "state", "amount_minor", "currency", "charge_reference", "due_at", "tries")
+    ordering = ("created_at",)
+    show_change_link = True
+
+
 class _Deliveries(_LookingOnly, admin.TabularInline):
     model = AnnouncementDelivery
     fields = ("destination", "due_at", "tries", "first_tried_at", "delivered_at", "given_up_at", "last_error")
@@ -84,14 +106,14 @@ class OrderAdmin(_LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(PaymentAttempt)
-class PaymentAttemptAdmin(_LookingOnly, admin.ModelAdmin):
+class PaymentAttemptAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
     """Attempts with their history and every call to a gateway."""
 
     list_display = ("public_id", "order_number", "number", "state", "method", "amount_minor", "currency", "expires_at")
     list_filter = ("state", "gateway")
     search_fields = ("order__order_id",)
     list_select_related = ("order",)
-    inlines = (_History, _GatewayCalls)
+    inlines = (_History, _GatewayCalls, _Compensations)
     readonly_fields = ("clock_events",)
     # Everything but the gateway's token. The stamps are for the clock guard, and fold away.
     fieldsets = (
@@ -105,11 +127,6 @@ class PaymentAttemptAdmin(_LookingOnly, admin.ModelAdmin):
         ("Clocks", {"fields": ("clock_events",)}),
         ("What the clocks said", {"fields": ("opened_stamp", "enqueued_stamp"), "classes": ("collapse",)}),
     )
-
-    @admin.display(description="order")
-    def order_number(self, attempt: PaymentAttempt) -> str:
-        """Show the shop's own number."""
-        return attempt.order.order_id
 
     @admin.display(description="clock events")
     def clock_events(self, attempt: PaymentAttempt) -> SafeString | str:
@@ -127,6 +144,18 @@ class PaymentAttemptAdmin(_LookingOnly, admin.ModelAdmin):
         return format_html_join("", '<div><a href="{}">{} UTC</a> {}: {}</div>', rows) or "none"
 
 
+@admin.register(Compensation)
+class CompensationAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
+    """Money that goes back, with its history and every call that was made for it."""
+
+    list_display = ("public_id", "order_number", "kind", "reason", "state", "amount_minor", "currency", "created_at")
+    list_filter = ("state", "kind", "reason")
+    search_fields = ("order__order_id",)
+    list_select_related = ("order",)
+    ordering = ("-created_at",)
+    inlines = (_CompensationHistory, _GatewayCalls)
+
+
 @admin.register(StockItem)
 class StockItemAdmin(_LookingOnly, admin.ModelAdmin):
     """What there is, what is held, what was sold."""
@@ -137,7 +166,7 @@ class StockItemAdmin(_LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(Announcement)
-class AnnouncementAdmin(_LookingOnly, admin.ModelAdmin):
+class AnnouncementAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
     """What was announced, and to whom it was told."""
 
     list_display = ("public_id", "order_number", "number", "kind", "created_at")
@@ -146,11 +175,6 @@ class AnnouncementAdmin(_LookingOnly, admin.ModelAdmin):
     list_select_related = ("order",)
     ordering = ("-id",)  # They are ordered by time, and the index is there.
     inlines = (_Deliveries,)
-
-    @admin.display(description="order")
-    def order_number(self, announcement: Announcement) -> str:
-        """Show the shop's own number."""
-        return announcement.order.order_id
 
 
 @admin.register(AnnouncementDelivery)

@@ -7,12 +7,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from payments import clockevents, clockwatch
+from payments import clockevents, clockwatch, lifecycle
 from payments.domain.clock import Detection
 from payments.models import ClockEvent, ClockWitness, PaymentAttempt, StockItem
 from payments.ops.admin import PaymentAttemptAdmin
 from tests import factories
-from tests.contract.sandbox_server import wait_until
+from tests.contract.sandbox_server import SandboxProcess, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,6 +36,23 @@ def test_every_page_opens_and_offers_no_change(client: Client, customer: User, i
     assert (
         client.post(f"/admin/payments/paymentattempt/{attempt.pk}/change/", {"state": "succeeded"}).status_code == 403
     )
+
+
+def test_money_that_goes_back_is_shown_with_its_history_and_its_calls(
+    client: Client, customer: User, item: StockItem, sandbox: SandboxProcess
+) -> None:
+    attempt = factories.submit(factories.place_order(customer=customer, item=item, order_id="ORD-1"))
+    lifecycle.charge_attempt(attempt_id=attempt.id)
+    staff = User.objects.create_superuser("root")
+    row = lifecycle.refund_payment(attempt_id=attempt.id, staff_id=staff.pk, reason="it was broken")
+    assert lifecycle.compensate(compensation_id=row.id) == "done"
+    client.force_login(staff)
+    assert "ORD-1" in client.get("/admin/payments/compensation/?state=done").content.decode()
+    page = client.get(f"/admin/payments/compensation/{row.id}/change/").content.decode()
+    assert "it was broken" in page
+    assert "refunded" in page
+    assert row.charge_reference in client.get(f"/admin/payments/paymentattempt/{attempt.pk}/change/").content.decode()
+    assert client.get(f"/admin/payments/compensation/{row.id}/delete/").status_code == 403
 
 
 @pytest.fixture

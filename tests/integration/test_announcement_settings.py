@@ -105,22 +105,6 @@ def test_a_webhook_needs_a_name_that_fits_its_rows(settings: Settings, name: str
     assert f"PAYMENT_ANNOUNCEMENT_WEBHOOKS[{name!r}] needs a name" in refusal()
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("PAYMENT_ANNOUNCEMENT_CONNECT_SECONDS", 15),
-        ("PAYMENT_ANNOUNCEMENT_TOTAL_SECONDS", 30),
-        ("PAYMENT_ANNOUNCEMENT_LEASE_SECONDS", 15),
-        ("PAYMENT_ANNOUNCEMENT_FIRST_WAIT_SECONDS", 0),
-        ("PAYMENT_ANNOUNCEMENT_LONGEST_WAIT_SECONDS", 4),
-        ("PAYMENT_ANNOUNCEMENT_GIVE_UP_SECONDS", 3600),
-    ],
-)
-def test_times_that_contradict_each_other_are_named(settings: Settings, setting: str, value: int) -> None:
-    setattr(settings, setting, value)
-    assert f"{setting} ({value})" in refusal()
-
-
 def test_secrets_do_not_show_where_the_settings_are_printed(settings: Settings) -> None:
     settings.PAYMENT_ANNOUNCEMENT_WEBHOOKS = {"shop": GOOD}
     assert NEW_SECRET not in repr(config.announcements())
