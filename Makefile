@@ -21,7 +21,7 @@ run: .venv/run.stamp  ## Start the whole system on this machine and say where to
 	@exec $(VENV_PYTHON) -m project.run
 
 token: .venv/run.stamp  ## Print an API token of the demo customer (USERNAME=staff for another), while `make run` runs.
-	@PAYWINDOW_DEMO=1 LOG_LEVEL=WARNING $(VENV_PYTHON) manage.py issue_token $(or $(USERNAME),customer)
+	@PAYWINDOW_DEMO=1 LOG_LEVEL=WARNING $(VENV_PYTHON) manage.py issue_token $(if $(filter command,$(origin USERNAME)),$(USERNAME),customer)
 
 test: .venv/dev.stamp  ## Run the tests, two files at a time. ARGS="-k name" narrows them, ARGS="-n 0" runs one at a time.
 	@$(VENV_PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -42,7 +42,7 @@ check: lint  ## Everything that must pass: lint, migrations, Django's checks, te
 		$(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
 	@$(MAKE) test
 
-long: .venv/dev.stamp  ## Run what the tests leave out for its length: every kill point, every mutant of the model.
+long: .venv/dev.stamp  ## Run what the tests leave out for its length: the other kill points, every mutant of the model.
 	@$(VENV_PYTHON) -m pytest -m "long and not jumps" $(ARGS)
 
 jumps: .venv/dev.stamp  ## Set the clocks of running processes, a third of the cells; ARGS="-m jumps" tries all 90.

@@ -1,4 +1,4 @@
-"""The settings of project/settings/payments.py, read with their types. Nothing else in `payments` reads settings."""
+"""The settings of project/settings/payments.py, read with their types: the only reader of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -116,7 +116,7 @@ end:
 	od
 }
 
-/* lifecycle/confirm.py: a webhook's worker fetches the charge as it is now. */
+/* A webhook's worker fetches the charge as it is now. */
 inline fetch(a) {
 	whose = a;
 	look_up(a);

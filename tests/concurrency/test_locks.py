@@ -165,7 +165,8 @@ def test_attempts_whose_windows_close_during_the_race_end_once_and_never_late(
     item: StockItem, sandbox: SandboxProcess
 ) -> None:
     attempts = [factories.submit(factories.place_order(customer=factories.make_user(), item=item)) for _ in range(24)]
-    for index, attempt in enumerate(attempts):
+    in_time = attempts[:4]  # Their windows stay open, so that something is paid on however slow a machine.
+    for index, attempt in enumerate(attempts[4:]):
         factories.age_attempt(attempt.id, seconds_left=0.5 + index * 0.01)
     pause = threading.Event()
 
@@ -183,6 +184,7 @@ def test_attempts_whose_windows_close_during_the_race_end_once_and_never_late(
     results = at_once(acts)
     assert [result for result in results if isinstance(result, Exception)] == []
     paid = set(PaymentAttempt.objects.filter(state="succeeded").values_list("id", flat=True))
+    assert paid >= {attempt.id for attempt in in_time}
     assert {row["reference"] for row in sandbox.ledger()["requests"]} == {
         attempt.public_id for attempt in attempts if attempt.id in paid
     }

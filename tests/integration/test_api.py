@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,10 +11,12 @@ import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
+from freezegun import freeze_time
 from pytest_django import Settings
 
 from payments import clocks, lifecycle
+from payments.api.auth import TokenAuth, issue_token
 from payments.models import Order, PaymentAttempt, StockItem
 from tests import factories
 from tests.contract.sandbox_server import SandboxProcess
@@ -282,6 +284,15 @@ def claims(user: User, settings: Settings, **changes: Any) -> dict[str, Any]:
 def test_a_complete_token_is_accepted(customer: User, settings: Settings) -> None:
     token = jwt.encode(claims(customer, settings), settings.JWT_SIGNING_KEY, algorithm="HS256")
     assert Api(token).get("/api/orders/payment-status/ORD-NONE/").status_code == 404
+
+
+@pytest.mark.parametrize(("seconds", "is_accepted"), [(-1, True), (0, False), (1, False)])
+def test_a_token_is_accepted_until_its_time_is_over(customer: User, seconds: int, is_accepted: bool) -> None:
+    token = issue_token(user=customer, lifetime=timedelta(minutes=5))
+    expires_at = jwt.decode(token, options={"verify_signature": False})["exp"]
+    with freeze_time(datetime.fromtimestamp(expires_at + seconds, tz=UTC)):
+        user = TokenAuth().authenticate(RequestFactory().get("/"), token)
+    assert user == (customer if is_accepted else None)
 
 
 @pytest.mark.parametrize(

@@ -215,15 +215,13 @@ def test_the_customers_second_charge_is_made_after_the_first(
     assert sandbox.operations() == PAID * 2
 
 
-def test_no_call_is_made_inside_a_transaction(
-    customer: User, item: StockItem, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_call_is_made_inside_a_transaction(customer: User, item: StockItem, sandbox: SandboxProcess) -> None:
     """The step before the call refuses by itself, should a claim ever leave its transaction open."""
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     call = lifecycle.claim_attempt(attempt_id=attempt.id)
-    monkeypatch.setattr("payments.lifecycle.charge.claim_attempt", lambda **_: call)
+    assert isinstance(call, Call)
     with transaction(), pytest.raises(RuntimeError, match="network call"):
-        lifecycle.charge_attempt(attempt_id=attempt.id)
+        run_calls(call)
     assert sandbox.ledger()["requests"] == []
 
 
@@ -250,14 +248,13 @@ def test_every_outcome_is_recorded_whatever_the_gateway_writes(
 
 
 def test_time_that_passed_since_the_claim_is_time_that_the_call_no_longer_has(
-    customer: User, item: StockItem, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+    customer: User, item: StockItem, sandbox: SandboxProcess
 ) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item))
     call = lifecycle.claim_attempt(attempt_id=attempt.id)
     assert isinstance(call, Call)
     late = dataclasses.replace(call, ends_at_boottime=call.ends_at_boottime - 31)
-    monkeypatch.setattr("payments.lifecycle.charge.claim_attempt", lambda **_: late)
-    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "queued"
+    assert run_calls(late) == "queued"
     assert steps(attempt)[-1] == ("queued", "worker", "never_sent")
     assert sandbox.ledger()["requests"] == []
 
