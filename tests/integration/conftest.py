@@ -4,15 +4,23 @@ from collections.abc import Callable, Iterator
 
 import kombu.pools
 import pytest
+from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from payments import dispatch
 from project.celery import app
 from tests import hooks
 from tests.faults import SilentServer
+from tests.integration.api_client import Api
 from tests.receiver import NEW_SECRET
 
 NOBODY_LISTENS = "redis://127.0.0.1:9/0"
+
+
+@pytest.fixture
+def api(customer: User, token_for: Callable[[User], str]) -> Api:
+    """The customer's own client."""
+    return Api(token_for(customer))
 
 
 @pytest.fixture

@@ -15,18 +15,13 @@ from payments.models import Compensation, PaymentAttempt, StockItem
 from payments.transactions import transaction
 from tests import doubts, factories
 from tests.contract.sandbox_server import SandboxProcess
-from tests.integration.test_api import Api, problem
+from tests.integration.api_client import Api, problem
 from tests.integration.test_idempotency import KeyedApi, is_replayed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 REFUND: dict[str, Any] = {"reason": "the mug broke on its way"}
 RECEIVED = "Your payment was received"
-
-
-@pytest.fixture
-def api(customer: User, token_for: Callable[[User], str]) -> Api:
-    return Api(token_for(customer))
 
 
 @pytest.fixture

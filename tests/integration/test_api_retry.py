@@ -15,18 +15,13 @@ from payments.lifecycle.retry import MESSAGES, NoRetry
 from payments.models import Order, PaymentAttempt, StockItem
 from tests import doubts, factories
 from tests.contract.sandbox_server import SandboxProcess
-from tests.integration.test_api import Api, problem
+from tests.integration.api_client import Api, problem
 from tests.integration.test_idempotency import KeyedApi, is_replayed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PATH = "/api/payments/retry/"
 RETRY = {"order_id": "ORD-1"}
-
-
-@pytest.fixture
-def api(customer: User, token_for: Callable[[User], str]) -> Api:
-    return Api(token_for(customer))
 
 
 @pytest.fixture

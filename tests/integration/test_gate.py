@@ -20,8 +20,8 @@ from tests import factories
 from tests.contract.sandbox_server import wait_until
 from tests.factories import steps
 from tests.faults import SilentServer
+from tests.integration.api_client import Api, problem
 from tests.integration.conftest import NOBODY_LISTENS
-from tests.integration.test_api import Api, problem
 from tests.system import test_database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)

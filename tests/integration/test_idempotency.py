@@ -17,7 +17,7 @@ from payments.idempotency import Claim, KeyedRequest
 from payments.models import IdempotencyRecord, Order, PaymentAttempt, StockItem
 from tests import factories
 from tests.factories import steps
-from tests.integration.test_api import ORDER, Api, problem
+from tests.integration.api_client import ORDER, Api, problem
 from tests.system import test_database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
