@@ -11,7 +11,7 @@ class Entry:
 
     name: str
     task: str
-    every_seconds: int
+    every_seconds: float
     why: str
 
 
@@ -27,6 +27,12 @@ SCHEDULE = (
         task="payments.publish_owed",
         every_seconds=2,
         why="Publishes the jobs of whatever is due and was not taken: charges, doubts, compensations.",
+    ),
+    Entry(
+        name="notify-staff",
+        task="payments.notify_staff",
+        every_seconds=30,
+        why="Mails the administrators about orders that could not be ended.",
     ),
     Entry(
         name="check-invariants",

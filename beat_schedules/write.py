@@ -37,7 +37,8 @@ def write_schedule() -> list[Result]:
 
 def _write(entry: Entry) -> Written:
     row = PeriodicTask.objects.select_related("interval").filter(name=entry.name).first()
-    shipped = f"{_SHIPPED}{entry.task} every {entry.every_seconds} seconds, enabled"
+    every, period = _interval(entry)
+    shipped = f"{_SHIPPED}{entry.task} every {every} {period}, enabled"
     if row is None:
         row, outcome = PeriodicTask(name=entry.name), Written.CREATED
     elif _as_it_is(row) != row.description.rpartition("\n")[2]:
@@ -47,10 +48,16 @@ def _write(entry: Entry) -> Written:
     else:
         outcome = Written.UPDATED
     row.task = entry.task
-    row.interval, _ = IntervalSchedule.objects.get_or_create(every=entry.every_seconds, period=IntervalSchedule.SECONDS)
+    row.interval, _ = IntervalSchedule.objects.get_or_create(every=every, period=period)
     row.description = f"{entry.why}\n{shipped}"
     row.save()
     return outcome
+
+
+def _interval(entry: Entry) -> tuple[int, str]:
+    if float(entry.every_seconds).is_integer():
+        return int(entry.every_seconds), IntervalSchedule.SECONDS
+    return round(entry.every_seconds * 1_000_000), IntervalSchedule.MICROSECONDS
 
 
 def _as_it_is(row: PeriodicTask) -> str:

@@ -56,10 +56,11 @@ class Limits:
     resolve_after_seconds: int
     resolve_longest_wait_seconds: int
     resolve_give_up_seconds: int
-    sweep_period_seconds: int
+    sweep_period_seconds: float
     expiry_objective_seconds: int
     sweep_batch_rows: int
     sweep_batches_per_run: int
+    sweep_threads: int
     publish_queue_jobs: int
     publish_timeout_seconds: float
     publish_pause_seconds: float
@@ -208,6 +209,7 @@ def limits() -> Limits:
         expiry_objective_seconds=settings.PAYMENT_EXPIRY_OBJECTIVE_SECONDS,
         sweep_batch_rows=settings.PAYMENT_SWEEP_BATCH_ROWS,
         sweep_batches_per_run=settings.PAYMENT_SWEEP_BATCHES_PER_RUN,
+        sweep_threads=settings.PAYMENT_SWEEP_THREADS,
         publish_queue_jobs=settings.PAYMENT_PUBLISH_QUEUE_JOBS,
         publish_timeout_seconds=settings.PAYMENT_PUBLISH_TIMEOUT_SECONDS,
         publish_pause_seconds=settings.PAYMENT_PUBLISH_PAUSE_SECONDS,

@@ -5,6 +5,7 @@ too: every disagreement, with the attempt that it was seen with.
 """
 
 from datetime import datetime
+from typing import Any, Protocol
 
 from payments import clockevents, config
 from payments.domain import clock
@@ -13,7 +14,23 @@ from payments.domain.states import SWEEPABLE, AttemptState
 from payments.models import PaymentAttempt
 
 
-def judge(attempt: PaymentAttempt, *, reading: Reading, until: datetime | None = None) -> Judgement:
+class Stamped(Protocol):
+    """What a window is judged by: an attempt, or a candidate of the sweep."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """The deadline, on the database's clock."""
+
+    @property
+    def opened_at(self) -> datetime | None:
+        """Database time; None only where there is a stamp."""
+
+    @property
+    def opened_stamp(self) -> dict[str, Any]:
+        """What the clocks said then; empty for an attempt from before there were stamps."""
+
+
+def judge(attempt: Stamped, *, reading: Reading, until: datetime | None = None) -> Judgement:
     """Judge whether an attempt's window is over at `reading`, or what ends at `until`, on the database's clock."""
     return clock.judge(
         stamp=_stamp(attempt),
@@ -23,8 +40,8 @@ def judge(attempt: PaymentAttempt, *, reading: Reading, until: datetime | None =
     )
 
 
-def _stamp(attempt: PaymentAttempt) -> Reading:
-    if attempt.opened_stamp:
+def _stamp(attempt: Stamped) -> Reading:
+    if attempt.opened_stamp or attempt.opened_at is None:
         return Reading.from_stamp(attempt.opened_stamp)
     # Opened before there were stamps: the database alone can tell.
     return Reading(now=attempt.opened_at, boottime_seconds=0.0, round_trip=0.0, wall=0.0, domain="", host="")

@@ -10,14 +10,15 @@ else holds, and waits for none.
 """
 
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import Q
 
+from payments import due
 from payments.domain.states import ASKED_ABOUT
+from payments.due import Due, Source
 from payments.models import (
     AnnouncementDelivery,
     Compensation,
@@ -58,63 +59,52 @@ def lock_stock_of_orders(*, order_ids: Collection[UUID]) -> None:
     """Lock every stock row that active reservations of these orders hold, in ascending order of id."""
     require_transaction()
     with connection.cursor() as cursor:
+        cursor.execute(f"{_STOCK_OF_ORDERS} ORDER BY id FOR UPDATE", [list(order_ids)])
+
+
+def lock_stock_by_id(*, item_ids: Collection[int]) -> None:
+    """Lock stock rows in ascending order of id."""
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM payments_stockitem WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [list(item_ids)])
+
+
+def lock_free_stock_of_orders(*, order_ids: Collection[UUID]) -> set[UUID]:
+    """Lock the stock rows of these orders that nobody else holds; return the orders all of whose rows are locked."""
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_STOCK_OF_ORDERS} ORDER BY id FOR UPDATE SKIP LOCKED", [list(order_ids)])
+        locked = [row[0] for row in cursor.fetchall()]
         cursor.execute(
             """
-            SELECT id FROM payments_stockitem
-            WHERE id IN (SELECT item_id FROM payments_reservation WHERE order_id = ANY(%s) AND state = 'active')
-            ORDER BY id FOR UPDATE
+            SELECT order_id FROM payments_reservation
+            WHERE order_id = ANY(%s) AND state = 'active' AND item_id <> ALL(%s)
             """,
-            [list(order_ids)],
+            [list(order_ids), locked],
         )
+        return set(order_ids) - {row[0] for row in cursor.fetchall()}
 
 
-class Candidate(NamedTuple):
-    """An order that may be over, with its deadline."""
-
-    expires_at: datetime
-    order_id: UUID
-
-
-class LockCandidates(Protocol):
-    """Lock the next candidates behind `after`, by ascending deadline."""
-
-    def __call__(self, *, now: datetime, after: Candidate | None, limit: int) -> list[Candidate]:
-        """Wait for none of them; hold a transaction."""
+_STOCK_OF_ORDERS = """
+    SELECT id FROM payments_stockitem
+    WHERE id IN (SELECT item_id FROM payments_reservation WHERE order_id = ANY(%s) AND state = 'active')
+"""
 
 
-_BEFORE_ALL = Candidate(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
-
-
-def lock_orders_due(*, now: datetime, after: Candidate | None = None, limit: int) -> list[Candidate]:
-    """Lock the orders of the oldest due attempts, skipping those that somebody else holds.
+def lock_due(source: Source, *, now: datetime, after: Due | None, limit: int) -> list[Due]:
+    """Lock the orders of the next candidates behind `after`, skipping those that somebody else holds.
 
     `now` only chooses candidates: whoever locks must read the clocks again and judge.
     """
-    return _lock_due(
-        """
-        SELECT a.expires_at, o.id FROM payments_paymentattempt a JOIN payments_order o ON o.id = a.order_id
-        WHERE a.state IN ('open', 'queued') AND a.expires_at <= %s AND (a.expires_at, o.id) > (%s, %s)
-        ORDER BY a.expires_at, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
-        """,
-        now=now,
-        after=after,
-        limit=limit,
-    )
+    require_transaction()
+    return due.read(source, now=now, after=after, limit=limit, lock="FOR UPDATE OF o SKIP LOCKED")
 
 
-def lock_orders_due_after_failure(*, now: datetime, after: Candidate | None = None, limit: int) -> list[Candidate]:
-    """Lock the orders whose last attempt failed and whose deadline has passed, as `lock_orders_due` does."""
-    return _lock_due(
-        """
-        SELECT o.payment_expires_at, o.id FROM payments_order o
-        WHERE o.status = 'under_paying' AND o.payment_status = 'failed' AND o.payment_expires_at <= %s
-            AND (o.payment_expires_at, o.id) > (%s, %s)
-        ORDER BY o.payment_expires_at, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
-        """,
-        now=now,
-        after=after,
-        limit=limit,
-    )
+def lock_orders(*, order_ids: Collection[UUID]) -> set[UUID]:
+    """Lock those of the orders that nobody else holds, and return which."""
+    require_transaction()
+    rows = Order.objects.select_for_update(skip_locked=True).filter(id__in=order_ids)
+    return set(rows.order_by("id").values_list("id", flat=True))
 
 
 def is_due(*, now: datetime, longest: timedelta) -> Q:
@@ -171,10 +161,3 @@ def lock_idempotency_record(*, user_id: int, key: str) -> IdempotencyRecord | No
     """Lock what is known of a user's idempotency key; None when nothing is. It is the last lock of a transaction."""
     require_transaction()
     return IdempotencyRecord.objects.select_for_update().filter(user_id=user_id, key=key).first()
-
-
-def _lock_due(sql: str, *, now: datetime, after: Candidate | None, limit: int) -> list[Candidate]:
-    require_transaction()
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [now, *(after or _BEFORE_ALL), limit])
-        return [Candidate(*row) for row in cursor.fetchall()]

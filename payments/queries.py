@@ -1,6 +1,5 @@
 """Named reads. What speaks of a window takes the database's clock along, so that it is true when it is said."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -203,12 +202,6 @@ def lines_of(*, order: Order) -> list[OrderLine]:
 def is_stock_held(*, order: Order) -> bool:
     """Tell whether everything that was reserved for an order still is."""
     return not Reservation.objects.filter(order=order).exclude(state=ReservationState.ACTIVE).exists()
-
-
-def latest_attempts(*, order_ids: Collection[UUID]) -> list[PaymentAttempt]:
-    """Read the latest attempt of each order, with what the clock guard judges it by."""
-    rows = PaymentAttempt.objects.filter(order_id__in=order_ids).order_by("order_id", "-number").distinct("order_id")
-    return list(rows.only("id", "order_id", "state", "opened_at", "expires_at", "opened_stamp"))
 
 
 def history_of(*, attempt_id: UUID) -> list[HistoryEntry]:

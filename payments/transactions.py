@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from django.db import Error, OperationalError, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 from django.db import transaction as django_transaction
 
 from payments import config, deadlines
@@ -43,6 +43,33 @@ def transaction() -> Iterator[None]:
                 message = f"the transaction took longer than {seconds} s"
                 raise TransactionTooLongError(message) from error
             raise
+
+
+# PostgreSQL's codes: serialization failure, deadlock, and a lock that was not granted in time.
+_LOCK_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+_CANCELED = "57014"
+
+
+def is_lock_conflict(error: Error) -> bool:
+    """Tell whether a transaction failed only because another one held something: it may go through the next time."""
+    return _code(error) in _LOCK_CONFLICTS
+
+
+def concerns_rows(error: Exception) -> bool:
+    """Tell whether what failed may be some of the rows, so that fewer or other ones may go through.
+
+    A connection that is gone, or a disk that is full, fails for all alike.
+    """
+    if isinstance(error, TransactionTooLongError):
+        return True
+    if isinstance(error, OperationalError | InterfaceError):
+        return is_lock_conflict(error) or _code(error) == _CANCELED
+    return True
+
+
+def _code(error: Error) -> str | None:
+    cause = error.__cause__
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 
 
 def _of_psycopg() -> psycopg.Connection[Any]:

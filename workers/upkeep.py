@@ -17,8 +17,15 @@ def publish_owed(**_from_newer_senders: object) -> None:
     """Publish the jobs that the broker lost."""
     clear_contextvars()
     bind_contextvars(task="payments.publish_owed")
-    lifecycle.publish_owed()
-    lifecycle.note_run(duty=lifecycle.DutyName.RESCUE)
+    lifecycle.perform_rescue()
+
+
+@shared_task(name="payments.notify_staff", max_retries=0)
+def notify_staff(**_from_newer_senders: object) -> None:
+    """Mail the administrators what needs them."""
+    clear_contextvars()
+    bind_contextvars(task="payments.notify_staff")
+    lifecycle.notify_staff()
 
 
 @shared_task(name="payments.forget_idempotency_keys", max_retries=0)

@@ -19,7 +19,6 @@ from django.db import connection
 
 from payments import config, dispatch, lifecycle
 from payments.lifecycle.duties import DutyName
-from workers.announcing import DELIVERIES_PER_RUN
 
 log = structlog.get_logger(__name__)
 
@@ -83,11 +82,11 @@ class Watchdog(threading.Thread):
                 act()
 
     def _sweep(self) -> None:
-        lifecycle.note_sweep(lifecycle.sweep_expired())
+        while not (lifecycle.perform_sweep().is_finished or self._ended.is_set()):
+            pass
 
     def _rescue(self) -> None:
-        owed = lifecycle.publish_owed()
-        lifecycle.note_run(duty=DutyName.RESCUE)
+        owed = lifecycle.perform_rescue()
         # What is owed is owed again until it is done: each job stands in line here once.
         self._unfinished = {key: future for key, future in self._unfinished.items() if not future.done()}
         for job in owed.jobs[owed.published :]:
@@ -96,14 +95,15 @@ class Watchdog(threading.Thread):
                 self._unfinished[key] = self._jobs.submit(_run_here, job)
 
     def _announce(self) -> None:
-        lifecycle.note_run(duty=DutyName.ANNOUNCE)
         if self._delivery is None or self._delivery.done():
             self._delivery = self._announcing.submit(_deliver_here)  # Receivers may hang; the watch goes on meanwhile.
+        else:
+            lifecycle.note_run(duty=DutyName.ANNOUNCE)  # It is being done.
 
 
 def _deliver_here() -> None:
     try:
-        lifecycle.deliver_due(limit=DELIVERIES_PER_RUN)
+        lifecycle.perform_deliveries()
     except Exception:
         log.exception("deliveries_failed")  # They stay due.
     finally:

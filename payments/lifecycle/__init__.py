@@ -7,6 +7,7 @@
     record      its answer is written down, under the lock again, judged, and followed (settle)
     resolve     or nobody knows what became of it: the gateway is asked, and its answer is evidence
     expire      or the window closes first: attempt, order and stock in one transaction
+    sweep       whatever is due ends, a thousand at once; what fails is set apart (expiry_failures)
     owe         money that came too late or twice goes back
     compensate  the void or refund is made, under its own key
     retry       after a failure, a new attempt with a new key
@@ -23,9 +24,9 @@ from payments.lifecycle.charge import charge_attempt
 from payments.lifecycle.claim import claim_attempt
 from payments.lifecycle.compensate import compensate
 from payments.lifecycle.deliver import deliver_due
-from payments.lifecycle.duties import DutyName, note_run, note_sweep
+from payments.lifecycle.duties import DutyName, note_run, note_sweep, perform_deliveries, perform_rescue, perform_sweep
 from payments.lifecycle.duties import runs as duty_runs
-from payments.lifecycle.expire import sweep_expired
+from payments.lifecycle.expiry_failures import notify_staff
 from payments.lifecycle.open import RequestedLine, open_order
 from payments.lifecycle.record import record_outcome
 from payments.lifecycle.rescue import publish_owed
@@ -33,11 +34,14 @@ from payments.lifecycle.resolve import resolve_attempt
 from payments.lifecycle.retry import Retryability, retry_order, retryability
 from payments.lifecycle.review import decide_compensation, decide_review, refund_payment
 from payments.lifecycle.submit import submit_attempt
+from payments.lifecycle.sweep import Fate, SweepRun, preview_sweep, sweep_expired
 
 __all__ = [
     "DutyName",
+    "Fate",
     "RequestedLine",
     "Retryability",
+    "SweepRun",
     "charge_attempt",
     "claim_attempt",
     "compensate",
@@ -47,7 +51,12 @@ __all__ = [
     "duty_runs",
     "note_run",
     "note_sweep",
+    "notify_staff",
     "open_order",
+    "perform_deliveries",
+    "perform_rescue",
+    "perform_sweep",
+    "preview_sweep",
     "publish_owed",
     "record_outcome",
     "refund_payment",

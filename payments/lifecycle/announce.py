@@ -6,10 +6,7 @@ announcement's number is the next of its order.
 """
 
 import json
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from django.db.models import Max
 
@@ -81,13 +78,12 @@ def stage(
     return announcement
 
 
-def expiry_parameters(*, order_ids: Sequence[UUID], now: datetime) -> dict[str, list[Any] | str]:
-    """Give the sweep's statement what it cannot know: an id for each order, the destinations, and the payloads.
+def expiry_parameters(*, now: datetime) -> dict[str, list[str] | str]:
+    """Give the statement that expires what it cannot know: the destinations, and the payloads.
 
     There is one payload for an attempt that ended and one for an order alone; the statement adds what each row knows.
     """
     return {
-        "announcement_ids": [new_id() for _ in order_ids],
         "destinations": config.announcements().destinations,
         "attempt_payload": _expiry_payload(state=AttemptState.EXPIRED, now=now),
         "order_payload": _expiry_payload(state=None, now=now),

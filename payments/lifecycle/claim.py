@@ -20,7 +20,7 @@ from payments.domain.states import AttemptState
 from payments.failpoints import reach
 from payments.gateways import registry
 from payments.lifecycle.calls import Call, begin_call, charge_request, checked_again
-from payments.lifecycle.expire import expire_locked_orders
+from payments.lifecycle.expire import Over, expire_locked_orders
 from payments.lifecycle.transition import move_attempt
 from payments.models import PaymentAttempt
 from payments.transactions import transaction
@@ -70,7 +70,8 @@ def _claim(*, attempt_id: UUID) -> Call | NotClaimed:
         judgement = guard.judge(attempt, reading=reading)
         guard.note(attempt, judgement, reading=reading)
         if judgement.ruling is Ruling.EXPIRE:
-            expire_locked_orders({order.id: judgement}, now=reading.now, actor=WORKER)
+            over = Over(order.id, order.order_id, attempt.id, attempt.expires_at, judgement)
+            expire_locked_orders([over], now=reading.now, actor=WORKER)
             return NotClaimed.EXPIRED
         if judgement.ruling is not Ruling.CHARGE:
             _hold(attempt, judgement, reading=reading)

@@ -1,4 +1,7 @@
-"""Duties: what beat drives, and what every worker takes over when beat is late, frozen or dead."""
+"""Duties: what beat drives, and what every worker takes over when beat is late, frozen or dead.
+
+Whoever does one counts it, so that nobody else takes it over.
+"""
 
 import enum
 import time
@@ -10,10 +13,14 @@ from django.db.models import F
 from payments import clockevents, config
 from payments.clocks import DatabaseClock
 from payments.domain.clock import Detection
-from payments.lifecycle.expire import SweepRun
+from payments.lifecycle.deliver import deliver_due
+from payments.lifecycle.rescue import Owed, publish_owed
+from payments.lifecycle.sweep import SweepRun, sweep_expired
 from payments.models import Duty
 
 log = structlog.get_logger(__name__)
+
+DELIVERIES_PER_RUN = 2000  # To one destination: more than it has time for, and a bound all the same.
 
 
 class DutyName(enum.StrEnum):
@@ -22,6 +29,26 @@ class DutyName(enum.StrEnum):
     SWEEP = "sweep"
     RESCUE = "rescue"
     ANNOUNCE = "announce"
+
+
+def perform_sweep() -> SweepRun:
+    """Sweep once, up to the cap of a run."""
+    run = sweep_expired()
+    note_sweep(run)
+    return run
+
+
+def perform_rescue() -> Owed:
+    """Publish what is owed and has no job."""
+    owed = publish_owed()
+    note_run(duty=DutyName.RESCUE)
+    return owed
+
+
+def perform_deliveries() -> None:
+    """Deliver announcements. It counts as done when it begins: receivers may hang."""
+    note_run(duty=DutyName.ANNOUNCE)
+    deliver_due(limit=DELIVERIES_PER_RUN)
 
 
 def note_run(*, duty: DutyName) -> None:

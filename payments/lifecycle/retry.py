@@ -18,7 +18,7 @@ from payments.domain.failures import MESSAGES as FAILURES
 from payments.domain.failures import FailureCode, may_retry
 from payments.domain.states import MAX_ATTEMPTS_PER_ORDER, AttemptState, OrderStatus, PaymentStatus
 from payments.domain.window import MAX_WINDOW
-from payments.lifecycle.expire import expire_locked_orders
+from payments.lifecycle.expire import Over, expire_locked_orders
 from payments.lifecycle.open import open_attempt, require_method
 from payments.models import Order, PaymentAttempt
 from payments.queries import AttemptView
@@ -123,8 +123,9 @@ def retry_order(
         attempt = None
         if judged.refused is NoRetry.EXPIRED:
             # This must be committed, so the refusal is raised after the transaction.
-            over = {order.id: guard.judge(last, reading=reading)}
-            expire_locked_orders(over, now=reading.now, actor=f"customer:{customer_id}")
+            judgement = guard.judge(last, reading=reading)
+            over = Over(order.id, order.order_id, last.id, last.expires_at, judgement)
+            expire_locked_orders([over], now=reading.now, actor=f"customer:{customer_id}")
         elif judged.refused is None:
             attempt = open_attempt(order=order, method=payment_method, number=last.number + 1, reading=reading)
             Order.objects.filter(id=order.id).update(

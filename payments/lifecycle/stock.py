@@ -1,7 +1,7 @@
 """What happens to stock: reserved when an order is opened, consumed when it is paid, released when it expires.
 
 Each is one statement over a set. The caller holds the order's lock and then the stock rows' (payments/locks.py).
-Releasing is part of the sweep's one statement, in expire.py.
+Reservations are released by the statement that expires (expire.py), and what they held is given back after it.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from payments.locks import lock_stock_of_orders
+from payments import locks
 from payments.transactions import require_transaction
 
 
@@ -30,7 +30,7 @@ def reserve_stock(*, quantities: Mapping[int, int]) -> None:
 def consume_stock(*, order_id: UUID, now: datetime) -> None:
     """Turn the active reservations of a paid order into sold stock, each exactly once."""
     require_transaction()
-    lock_stock_of_orders(order_ids=[order_id])
+    locks.lock_stock_of_orders(order_ids=[order_id])
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -46,4 +46,23 @@ def consume_stock(*, order_id: UUID, now: datetime) -> None:
             FROM summed WHERE s.id = summed.item_id
             """,
             {"order_id": order_id, "now": now},
+        )
+
+
+def give_back_stock(*, quantities: Mapping[int, int]) -> None:
+    """Take from what is reserved, by item id, what released reservations held.
+
+    It is the last step of its transaction: many orders want these rows, and hold them for no longer than this.
+    """
+    require_transaction()
+    if not quantities:
+        return
+    locks.lock_stock_by_id(item_ids=quantities.keys())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE payments_stockitem s SET reserved = s.reserved - freed.quantity
+            FROM unnest(%s::bigint[], %s::int[]) AS freed(item_id, quantity) WHERE s.id = freed.item_id
+            """,
+            [list(quantities), list(quantities.values())],
         )

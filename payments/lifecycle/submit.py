@@ -10,7 +10,7 @@ from payments import clocks, config, dispatch, gate, guard, idempotency, locks, 
 from payments.domain.clock import Reading, Ruling
 from payments.domain.errors import AlreadySubmitted, InvalidState, NotFound, PaymentExpired
 from payments.domain.states import SWEEPABLE, AttemptState
-from payments.lifecycle.expire import expire_locked_orders
+from payments.lifecycle.expire import Over, expire_locked_orders
 from payments.lifecycle.transition import move_attempt
 from payments.models import PaymentAttempt
 from payments.queries import AttemptView
@@ -67,7 +67,8 @@ def _queue(
         is_late = judgement.ruling is Ruling.EXPIRE
         if is_late and attempt.state in SWEEPABLE:
             # This must be committed, so the refusal is raised after the transaction.
-            expire_locked_orders({order.id: judgement}, now=now, actor=f"customer:{customer_id}")
+            over = Over(order.id, order.order_id, attempt.id, attempt.expires_at, judgement)
+            expire_locked_orders([over], now=now, actor=f"customer:{customer_id}")
         # What cannot be told yet, the claim judges again before it charges.
         is_refused = is_late or attempt.state != AttemptState.OPEN
         if not is_refused:

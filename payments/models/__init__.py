@@ -5,6 +5,7 @@ from payments.models.attempt import PaymentAttempt
 from payments.models.clock import ClockEvent, ClockWitness
 from payments.models.compensation import Compensation, CompensationEntry
 from payments.models.duty import Duty
+from payments.models.expiry_failure import ExpiryFailure
 from payments.models.gateway_call import GatewayCall
 from payments.models.history import HistoryEntry
 from payments.models.idempotency import IdempotencyRecord
@@ -19,6 +20,7 @@ __all__ = [
     "Compensation",
     "CompensationEntry",
     "Duty",
+    "ExpiryFailure",
     "GatewayCall",
     "HistoryEntry",
     "IdempotencyRecord",

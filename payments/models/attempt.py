@@ -124,7 +124,7 @@ class PaymentAttempt(models.Model):
             # What the sweep asks for, oldest first; it stays as small as the number of live attempts.
             models.Index(
                 name="attempt_due_for_expiry",
-                fields=["expires_at"],
+                fields=["expires_at", "order"],
                 condition=Q(state__in=sorted(states.SWEEPABLE)),
             ),
             # What the rescue task asks for.

@@ -46,7 +46,7 @@ class Order(models.Model):
             # The sweep's second source: orders whose last attempt failed and whom nobody retried.
             models.Index(
                 name="order_due_after_failure",
-                fields=["payment_expires_at"],
+                fields=["payment_expires_at", "id"],
                 condition=Q(status="under_paying", payment_status="failed"),
             ),
         ]

@@ -106,6 +106,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = environment.text("REDIS_URL", "")
 
+# Who is mailed when an order could not be ended: addresses separated by commas. Without any, the log alone says it.
+ADMINS = [("", address) for address in environment.names("ADMIN_EMAILS")]
+
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True

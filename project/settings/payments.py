@@ -61,13 +61,17 @@ PAYMENT_RESOLVE_AFTER_SECONDS = environment.integer("PAYMENT_RESOLVE_AFTER_SECON
 PAYMENT_RESOLVE_LONGEST_WAIT_SECONDS = 3600
 PAYMENT_RESOLVE_GIVE_UP_SECONDS = environment.integer("PAYMENT_RESOLVE_GIVE_UP_SECONDS", 24 * 3600)
 
-# How soon after its deadline an attempt is promised to be terminal, and how often the sweep therefore runs.
+# How soon after its deadline an attempt is promised to be terminal, and how often the sweep therefore runs: half of it
+# is left for the message, the queue and the sweep itself.
 PAYMENT_EXPIRY_OBJECTIVE_SECONDS = 1
-PAYMENT_SWEEP_PERIOD_SECONDS = 1
+PAYMENT_SWEEP_PERIOD_SECONDS = 0.5
 
 # Rows that one sweep transaction takes: large enough to amortise its six statements, small enough to hold its locks
 # for some tens of milliseconds.
 PAYMENT_SWEEP_BATCH_ROWS = 1000
+
+# Threads of one run when more is due than a batch: one waits for the database while another judges and logs.
+PAYMENT_SWEEP_THREADS = environment.integer("PAYMENT_SWEEP_THREADS", 4)
 
 # Batches that one run takes before it ends and lets the next one go on.
 PAYMENT_SWEEP_BATCHES_PER_RUN = 100

@@ -16,7 +16,7 @@ from payments.domain.ids import Prefix, parse_public_id
 from payments.domain.states import AttemptState
 from payments.lifecycle.announce import stage
 from payments.lifecycle.claim import NotClaimed
-from payments.lifecycle.expire import expire_locked_orders
+from payments.lifecycle.expire import Over, expire_locked_orders
 from payments.lifecycle.transition import move_attempt
 from payments.models import Announcement, AnnouncementDelivery, PaymentAttempt, StockItem
 from payments.transactions import transaction as committed
@@ -295,8 +295,9 @@ def test_of_several_locked_orders_only_those_that_end_are_announced(
         for one in (attempt, living):
             locks.lock_order_of(attempt_id=one.id)
         reading = clocks.read()
-        over = {attempt.order_id: guard.judge(attempt, reading=reading)}
-        assert expire_locked_orders(over, now=reading.now, actor="test") == 1
+        judgement = guard.judge(attempt, reading=reading)
+        over = Over(attempt.order_id, "ORD-7", attempt.id, attempt.expires_at, judgement)
+        assert len(expire_locked_orders([over], now=reading.now, actor="test")) == 1
     assert announced() == [("ORD-7", 1, "payment_expired")]
 
 
@@ -305,8 +306,9 @@ def test_a_sweep_that_is_rolled_back_announced_nothing(attempt: PaymentAttempt) 
     with rolled_back():
         locks.lock_order_of(attempt_id=attempt.id)
         reading = clocks.read()
-        over = {attempt.order_id: guard.judge(attempt, reading=reading)}
-        assert expire_locked_orders(over, now=reading.now, actor="test") == 1
+        judgement = guard.judge(attempt, reading=reading)
+        over = Over(attempt.order_id, "ORD-7", attempt.id, attempt.expires_at, judgement)
+        assert len(expire_locked_orders([over], now=reading.now, actor="test")) == 1
         assert len(announced()) == 1
     assert PaymentAttempt.objects.get().state == "open"
     assert announced() == []

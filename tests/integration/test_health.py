@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from payments import clockevents, clocks, clockwatch, lifecycle
 from payments.domain.clock import Detection
 from payments.domain.course import Course, Look, anchor_at, begin, go_on
-from payments.lifecycle.expire import SweepRun
+from payments.lifecycle.sweep import SweepRun
 from payments.models import Duty, PaymentAttempt, StockItem
 from tests import factories
 from tests.contract.sandbox_server import wait_until
@@ -22,7 +22,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def sweep_run(*, held_orders: int) -> SweepRun:
     why = "the clocks contradict each other" if held_orders else ""
     return SweepRun(
-        expired_orders=0, held_orders=held_orders, held_why=why, batches=1, duration_seconds=0.0, is_finished=True
+        expired_orders=0,
+        held_orders=held_orders,
+        held_why=why,
+        failed_orders=0,
+        skipped_orders=0,
+        batches=1,
+        lag_seconds=0.0,
+        duration_seconds=0.0,
+        is_finished=True,
     )
 
 

@@ -1,0 +1,116 @@
+"""What may be over: the candidates of the sweep, oldest first, from two sources (decision 2).
+
+A candidate carries what the clock guard judges it by, and none of that ever changes: the attempt, its deadline and the
+stamp of its opening. So it may be read before its order is locked. Whether it still waits is decided by the statement
+that ends it, under the lock (payments/lifecycle/expire.py).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+
+class Due(NamedTuple):
+    """An order that may be over, by its latest attempt."""
+
+    expires_at: datetime
+    order_id: UUID
+    order_number: str  # The shop's.
+    attempt_id: UUID
+    opened_at: datetime | None  # None where there is a stamp, which says it.
+    opened_stamp: dict[str, Any]
+
+    @property
+    def place(self) -> tuple[datetime, UUID]:
+        """Where it stands in its source; the next one has a greater one."""
+        return self.expires_at, self.order_id
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One kind of what ends by time: a query with an index that holds little else."""
+
+    name: str
+    sql: str
+
+
+_OPENED = "CASE WHEN a.opened_stamp = '{}' THEN a.opened_at END, a.opened_stamp"
+
+# Orders that failed to end are tried one by one, apart from the others (payments/lifecycle/sweep.py).
+_HAS_NOT_FAILED = """
+    NOT EXISTS (SELECT FROM payments_expiryfailure f WHERE f.order_id = o.id AND f.resolved_at IS NULL)
+"""
+
+ATTEMPTS = Source(
+    "attempts",
+    f"""
+    SELECT a.expires_at, o.id, o.order_id, a.id, {_OPENED}
+    FROM payments_paymentattempt a JOIN payments_order o ON o.id = a.order_id
+    WHERE a.state IN ('open', 'queued') AND a.expires_at <= %(now)s
+        AND (a.expires_at, a.order_id) > (%(after)s, %(after_id)s) AND {_HAS_NOT_FAILED}
+    ORDER BY a.expires_at, a.order_id LIMIT %(limit)s
+    """,  # noqa: S608 - our own names
+)
+
+# An order whose last attempt failed keeps its stock until the deadline, so that the customer can try again.
+ORDERS_AFTER_FAILURE = Source(
+    "orders after a failure",
+    f"""
+    SELECT o.payment_expires_at, o.id, o.order_id, a.id, {_OPENED}
+    FROM payments_order o CROSS JOIN LATERAL (
+        SELECT id, opened_at, opened_stamp FROM payments_paymentattempt
+        WHERE order_id = o.id ORDER BY number DESC LIMIT 1
+    ) a
+    WHERE o.status = 'under_paying' AND o.payment_status = 'failed' AND o.payment_expires_at <= %(now)s
+        AND (o.payment_expires_at, o.id) > (%(after)s, %(after_id)s) AND {_HAS_NOT_FAILED}
+    ORDER BY o.payment_expires_at, o.id LIMIT %(limit)s
+    """,  # noqa: S608 - our own names
+)
+
+SOURCES = (ATTEMPTS, ORDERS_AFTER_FAILURE)
+
+# A due time further ahead than the longest wait is from a clock that was set back since.
+FAILURES = Source(
+    "what failed before",
+    f"""
+    SELECT a.expires_at, o.id, o.order_id, a.id, {_OPENED}
+    FROM payments_expiryfailure f JOIN payments_order o ON o.id = f.order_id CROSS JOIN LATERAL (
+        SELECT id, expires_at, opened_at, opened_stamp, state FROM payments_paymentattempt
+        WHERE order_id = o.id ORDER BY number DESC LIMIT 1
+    ) a
+    WHERE f.resolved_at IS NULL AND (f.due_at <= %(now)s OR f.due_at > %(now)s::timestamptz + interval '1 hour')
+        AND o.status = 'under_paying' AND a.state IN ('open', 'queued', 'failed')
+        AND (a.expires_at, o.id) > (%(after)s, %(after_id)s)
+    ORDER BY a.expires_at, o.id LIMIT %(limit)s
+    """,  # noqa: S608 - our own names
+)
+
+_BEFORE_ALL = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
+
+
+def read(source: Source, *, now: datetime, after: Due | None, limit: int, lock: str = "") -> list[Due]:
+    """Read the next candidates behind `after`. `now` only chooses: whoever ends one judges it by all clocks.
+
+    `lock` is for payments/locks.py, the only place that says it.
+    """
+    last, last_id = _BEFORE_ALL if after is None else after.place
+    with connection.cursor() as cursor:
+        cursor.execute(f"{source.sql} {lock}", {"now": now, "after": last, "after_id": last_id, "limit": limit})
+        rows = cursor.fetchall()
+    return [
+        Due(expires_at, order_id, number, attempt_id, opened_at, json.loads(stamp))
+        for expires_at, order_id, number, attempt_id, opened_at, stamp in rows
+    ]
+
+
+def read_all(source: Source, *, now: datetime, limit: int) -> Iterator[Due]:
+    """Read the candidates without a lock, a batch at a time."""
+    after: Due | None = None
+    while batch := read(source, now=now, after=after, limit=limit):
+        yield from batch
+        after = batch[-1]

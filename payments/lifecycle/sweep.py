@@ -1,0 +1,291 @@
+"""Sweep: what is due ends, oldest first, a batch a transaction. Several sweeps may run at once and share the work.
+
+Each batch locks the orders of the oldest candidates, steps over those that somebody else holds, reads the clocks, has
+the clock guard judge each, and ends those that are over in one statement. Lock conflicts are tried again after a pause.
+A batch that fails otherwise is halved until the order that it fails for stands alone; that one is written down, told to
+the staff, and tried by itself from then on, ever more seldom, so that it holds up nobody else.
+"""
+
+import enum
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import islice
+from typing import NamedTuple
+
+import structlog
+from django.db import Error, connection
+
+from payments import clocks, config, due, guard, locks
+from payments.domain.clock import Judgement, Reading, Ruling
+from payments.due import Due, Source
+from payments.lifecycle.expire import Over, expire_locked_orders
+from payments.lifecycle.expiry_failures import note_failure
+from payments.transactions import concerns_rows, is_lock_conflict, release_connection, transaction
+
+log = structlog.get_logger(__name__)
+
+SWEEP = "sweep"
+
+# A batch waits for nothing long: there is more to do. The pauses between its tries double, and vary by half.
+LOCK_WAIT_MILLISECONDS = 1000
+TRIES = 4
+FIRST_PAUSE_SECONDS = 0.05
+
+FAILURES_PER_RUN = 100
+MAX_LEFT_COUNTED = 1000
+
+
+class Fate(enum.StrEnum):
+    """What the sweep does with a candidate."""
+
+    EXPIRE = "expire"
+    HELD = "held"  # The clocks do not agree whether it is over.
+    LEFT = "left"  # Not over yet, or somebody else is at it.
+    FAILED = "failed"  # It could not be ended; written down, and tried again later.
+
+
+class Row(NamedTuple):
+    """One candidate, what the sweep does with it, and why."""
+
+    fate: Fate
+    candidate: Due
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRun:
+    """What one run of the sweep did."""
+
+    expired_orders: int
+    held_orders: int  # Due by some clock, and left alone because the clocks do not agree.
+    held_why: str
+    failed_orders: int  # Written down, each with its reason.
+    skipped_orders: int  # Due when the run began, and still there at its end: others held them. At most a thousand.
+    batches: int
+    lag_seconds: float  # How late the latest was of those that ended.
+    duration_seconds: float
+    is_finished: bool  # False when the run ended at its cap and more may be due.
+
+
+def sweep_expired(
+    *, limit: int | None = None, actor: str = SWEEP, report: Callable[[Row], None] | None = None
+) -> SweepRun:
+    """Expire what is due, up to the cap of a run, or `limit` orders. `report` hears of each candidate."""
+    return _Sweep(limit=limit, actor=actor, report=report).run()
+
+
+def preview_sweep(*, limit: int | None = None) -> Iterator[Row]:
+    """Tell what `sweep_expired` would do now: the same candidates, judged by the same guard. Changes nothing."""
+    reading = clocks.read()
+    return islice(_preview(reading), limit)
+
+
+def _preview(reading: Reading) -> Iterator[Row]:
+    for source in (*due.SOURCES, due.FAILURES):
+        for candidate in due.read_all(source, now=_latest(reading), limit=config.limits().sweep_batch_rows):
+            yield _row(candidate, guard.judge(candidate, reading=reading))
+
+
+def _row(candidate: Due, judgement: Judgement) -> Row:
+    fates = {Ruling.EXPIRE: Fate.EXPIRE, Ruling.HOLD: Fate.HELD}
+    return Row(fates.get(judgement.ruling, Fate.LEFT), candidate, judgement.why)
+
+
+def _latest(reading: Reading) -> datetime:
+    """Give the time that chooses candidates: a clock that was set back must not keep the sweep from looking."""
+    return max(reading.now, reading.expected or reading.now)
+
+
+class _Done(NamedTuple):
+    """What one transaction of the sweep did, and the database's time when it did it."""
+
+    now: datetime
+    rows: list[Row]
+
+
+class _Sweep:
+    """One run, and what it has done so far. Its threads share the place in the source that they have come to."""
+
+    def __init__(self, *, limit: int | None, actor: str, report: Callable[[Row], None] | None) -> None:
+        limits = config.limits()
+        self._batch_rows, self._batches_left = limits.sweep_batch_rows, limits.sweep_batches_per_run
+        self._threads = limits.sweep_threads if report is None else 1  # Who listens is told in order.
+        self._limit, self._actor, self._report = limit, actor, report
+        self._lock = threading.Lock()
+        self._after: Due | None = None
+        self._is_exhausted = False
+        self._taken = self._batches = 0
+        self._fates: Counter[Fate] = Counter()
+        self._held_why = ""
+        self._lag_seconds = 0.0
+
+    def run(self) -> SweepRun:
+        started, first = time.monotonic(), _latest(clocks.read())
+        is_finished = True
+        for source in due.SOURCES:
+            self._sweep(source)
+            is_finished = is_finished and (self._is_exhausted or self._limit is not None)
+        self._try_failures_again()
+        is_told = bool(self._fates[Fate.EXPIRE] or self._fates[Fate.FAILED] or not is_finished)
+        run = SweepRun(
+            expired_orders=self._fates[Fate.EXPIRE],
+            held_orders=self._fates[Fate.HELD],
+            held_why=self._held_why,
+            failed_orders=self._fates[Fate.FAILED],
+            skipped_orders=self._skipped(first) if is_told and is_finished else 0,
+            batches=self._batches,
+            lag_seconds=round(self._lag_seconds, 6),
+            duration_seconds=round(time.monotonic() - started, 6),
+            is_finished=is_finished,
+        )
+        if is_told:
+            log.info("sweep_finished", **asdict(run))
+        return run
+
+    def _sweep(self, source: Source) -> None:
+        """Take one batch after the other until the source is exhausted or the cap is reached; a backlog in threads."""
+        self._after, self._is_exhausted = None, False
+        is_more = self._take(source)
+        if not is_more or self._threads == 1:
+            while is_more:
+                is_more = self._take(source)
+            return
+        with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="sweep") as pool:
+            for future in [pool.submit(copy_context().run, self._take_all, source) for _ in range(self._threads)]:
+                future.result()
+
+    def _take_all(self, source: Source) -> None:
+        try:
+            while self._take(source):
+                pass
+        finally:
+            connection.close()
+
+    def _take(self, source: Source) -> bool:
+        """End the next batch; True when there may be more."""
+        found: list[Due] = []
+        try:
+            with _short_transaction():
+                found = self._lock_next(source)
+                done = self._end(found, is_patient=True) if found else None
+            if done is not None:
+                self._count(done)
+        except Exception as error:
+            if not found or not concerns_rows(error):
+                raise
+            release_connection()  # It may be one that was shut for taking too long.
+            self._take_apart(found)
+        return bool(found) and not self._is_exhausted
+
+    def _lock_next(self, source: Source) -> list[Due]:
+        with self._lock:
+            rows = self._batch_rows if self._limit is None else min(self._batch_rows, self._limit - self._taken)
+            if self._is_exhausted or not self._batches_left or not rows:
+                return []
+            self._batches_left -= 1
+            self._batches += 1
+            found = locks.lock_due(source, now=_latest(clocks.read()), after=self._after, limit=rows)
+            self._is_exhausted = len(found) < rows
+            self._taken += len(found)
+            self._after = found[-1] if found else self._after
+            return found
+
+    def _take_apart(self, found: Sequence[Due]) -> None:
+        """End candidates once more after a failure; if they fail again, find out which of them do it."""
+        try:
+            self._count(self._again(found))
+        except Exception as error:
+            if not concerns_rows(error):
+                raise
+            release_connection()
+            if len(found) == 1:
+                self._fail(found[0], error)
+                return
+            middle = len(found) // 2
+            for half in (found[:middle], found[middle:]):
+                self._take_apart(half)
+
+    def _again(self, found: Sequence[Due]) -> _Done:
+        """Lock and end them; after a lock conflict again, the last time without waiting for stock rows."""
+        for number in range(1, TRIES + 1):
+            try:
+                with _short_transaction():
+                    free = locks.lock_orders(order_ids=[candidate.order_id for candidate in found])
+                    mine = [candidate for candidate in found if candidate.order_id in free]
+                    return self._end(mine, is_patient=number < TRIES)
+            except Error as error:
+                if number == TRIES or not is_lock_conflict(error):
+                    raise
+                log.info("sweep_met_a_lock", error=str(error).partition("\n")[0], tries=number)
+            pause = FIRST_PAUSE_SECONDS * 2 ** (number - 1)
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311, TID251 - no secret; no lock is held meanwhile
+        raise AssertionError
+
+    def _fail(self, candidate: Due, error: Exception) -> None:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        note_failure(candidate, why=why)
+        self._count(_Done(candidate.expires_at, [Row(Fate.FAILED, candidate, why)]))
+
+    def _end(self, found: Sequence[Due], *, is_patient: bool) -> _Done:
+        """End what is over of the candidates, whose orders are locked."""
+        reading = clocks.read()
+        judged = [(candidate, guard.judge(candidate, reading=reading)) for candidate in found]
+        over = [
+            Over(candidate.order_id, candidate.order_number, candidate.attempt_id, candidate.expires_at, judgement)
+            for candidate, judgement in judged
+            if judgement.ruling is Ruling.EXPIRE
+        ]
+        if over and not is_patient:
+            free = locks.lock_free_stock_of_orders(order_ids=[one.order_id for one in over])
+            over = [one for one in over if one.order_id in free]
+        ended = set()
+        if over:
+            ended = {one.order_id for one in expire_locked_orders(over, now=reading.now, actor=self._actor)}
+        rows = [_row(candidate, judgement) for candidate, judgement in judged]
+        return _Done(
+            reading.now,
+            [
+                row._replace(fate=Fate.LEFT, why="somebody else is at it")
+                if row.fate is Fate.EXPIRE and row.candidate.order_id not in ended
+                else row
+                for row in rows
+            ],
+        )
+
+    def _count(self, done: _Done) -> None:
+        """Add up what has been committed."""
+        with self._lock:
+            for row in done.rows:
+                self._fates[row.fate] += 1
+                if row.fate is Fate.EXPIRE:
+                    self._lag_seconds = max(self._lag_seconds, (done.now - row.candidate.expires_at).total_seconds())
+                elif row.fate is Fate.HELD:
+                    self._held_why = self._held_why or row.why
+                if self._report is not None:
+                    self._report(row)
+
+    def _try_failures_again(self) -> None:
+        """Try the orders that failed before, those of them that are due again, each by itself."""
+        rows = FAILURES_PER_RUN if self._limit is None else min(FAILURES_PER_RUN, self._limit - self._taken)
+        for candidate in due.read(due.FAILURES, now=_latest(clocks.read()), after=None, limit=rows):
+            self._take_apart([candidate])
+
+    def _skipped(self, first: datetime) -> int:
+        left = sum(len(due.read(source, now=first, after=None, limit=MAX_LEFT_COUNTED)) for source in due.SOURCES)
+        return max(0, left - self._fates[Fate.HELD])
+
+
+@contextmanager
+def _short_transaction() -> Iterator[None]:
+    with transaction():
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MILLISECONDS}")
+        yield
