@@ -18,7 +18,7 @@ from payments.transactions import transaction
 WINDOW = timedelta(minutes=15)
 _ORDERS_PER_TRANSACTION = 50_000  # Each within the time that a transaction has.
 
-_ORDERS = """
+_MADE = """
 CREATE TEMPORARY TABLE made ON COMMIT DROP AS
 SELECT n, %(prefix)s || '-' || n AS order_number,
     (lpad(to_hex(%(ids)s + n), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid AS order_id,
@@ -26,21 +26,27 @@ SELECT n, %(prefix)s || '-' || n AS order_number,
     (%(customers)s::int[])[1 + n %% %(customer_count)s] AS customer_id,
     (%(items)s::bigint[])[1 + n %% %(item_count)s] AS item_id,
     %(first)s::timestamptz + (n %% %(orders)s) * (%(spread)s::interval / %(orders)s) AS expires_at
-FROM generate_series(1, %(orders)s) n;
+FROM generate_series(1, %(orders)s) n
+"""
 
+_ORDERS = """
 INSERT INTO payments_order (id, order_id, customer_id, status, payment_status, currency, total_minor,
     payment_expires_at, created_at, closed_at)
 SELECT order_id, order_number, customer_id, %(order_status)s, %(payment_status)s, 'USD',
-    1250, expires_at, expires_at - %(window)s, CASE WHEN %(is_over)s THEN expires_at END FROM made;
+    1250, expires_at, expires_at - %(window)s, CASE WHEN %(is_over)s THEN expires_at END FROM made
+"""
 
+_LINES = """
 WITH line AS (
     INSERT INTO payments_orderline (order_id, item_id, quantity, unit_price_minor)
     SELECT order_id, item_id, 1, 1250 FROM made RETURNING id, order_id, item_id
 )
 INSERT INTO payments_reservation (line_id, order_id, item_id, quantity, state, closed_at)
 SELECT line.id, line.order_id, line.item_id, 1, %(reservation)s, CASE WHEN %(is_over)s THEN expires_at END
-FROM line JOIN made USING (order_id);
+FROM line JOIN made USING (order_id)
+"""
 
+_ATTEMPTS = """
 INSERT INTO payments_paymentattempt (id, order_id, customer_id, number, method, gateway, amount_minor, currency, state,
     version, opened_at, expires_at, due_at, closed_at, opened_stamp, enqueued_stamp, payment_token, fence, gateway_key,
     gateway_reference, redirect_url, failure_code, doubt_code, questions, correlation_id)
@@ -52,8 +58,10 @@ SELECT attempt_id, order_id, customer_id, 1, 'card', 'sandbox', 1250, 'USD', %(s
         'boot', %(boot)s - extract(epoch FROM %(now)s - (expires_at - %(window)s)),
         'wall', %(wall)s - extract(epoch FROM %(now)s - (expires_at - %(window)s))
     ), '{}', '', 0, '', '', '', '', '', 0, ''
-FROM made;
+FROM made
+"""
 
+_HISTORY = """
 INSERT INTO payments_historyentry (attempt_id, number, from_state, to_state, at, actor, reason, evidence, previous_hash,
     entry_hash)
 SELECT attempt_id, 1, '', %(state)s, at, 'customer:1', 'opened', '{}', '', (
@@ -62,7 +70,7 @@ SELECT attempt_id, 1, '', %(state)s, at, 'customer:1', 'opened', '{}', '', (
         attempt_id::text, '1', '', %(state)s, (extract(epoch FROM at) * 1000000)::bigint::text, 'customer:1', 'opened',
         '{}', ''
     ]) WITH ORDINALITY AS parts (part, place)
-) FROM made, LATERAL (SELECT expires_at - %(window)s AS at) opened;
+) FROM made, LATERAL (SELECT expires_at - %(window)s AS at) opened
 """
 
 _STOCK = """
@@ -105,11 +113,12 @@ def make_orders(
     first_deadline_in: timedelta,
     spread: timedelta,
     is_over: bool = False,
+    is_bare: bool = False,
 ) -> None:
     """Make `count` orders of one line and one open attempt each; `is_over` makes them expired from the beginning.
 
     Their deadlines begin `first_deadline_in` from now, which may be negative, and are spread evenly. `prefix` begins
-    their numbers, and no two calls may share one.
+    their numbers, and no two calls may share one. Bare orders have an attempt and nothing else: a crowd.
     """
     for first in range(0, count, _ORDERS_PER_TRANSACTION):
         share = min(_ORDERS_PER_TRANSACTION, count - first)
@@ -121,6 +130,7 @@ def make_orders(
             first_deadline_in=first_deadline_in + spread * (first / count),
             spread=spread * (share / count),
             is_over=is_over,
+            is_bare=is_bare,
         )
 
 
@@ -133,6 +143,7 @@ def _make_orders(
     first_deadline_in: timedelta,
     spread: timedelta,
     is_over: bool,
+    is_bare: bool,
 ) -> None:
     reading = clocks.read()
     parameters: dict[str, Any] = {
@@ -159,7 +170,7 @@ def _make_orders(
     with transaction(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute("SET LOCAL statement_timeout = 0")
-        for statement in _ORDERS.split(";\n\n"):
+        for statement in (_MADE, _ORDERS, _ATTEMPTS, *(() if is_bare else (_LINES, _HISTORY))):
             cursor.execute(statement, parameters)
 
 

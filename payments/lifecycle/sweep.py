@@ -39,7 +39,7 @@ LOCK_WAIT_MILLISECONDS = 1000
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.05
 
-FAILURES_PER_RUN = 100
+FAILURES_PER_RUN = 100  # Tried again, and set apart at the most.
 MAX_LEFT_COUNTED = 1000
 
 
@@ -206,6 +206,8 @@ class _Sweep:
             if not concerns_rows(error):
                 raise
             release_connection()
+            if self._fates[Fate.FAILED] >= FAILURES_PER_RUN:
+                raise  # It is not the rows: whatever it is, each order would be set apart for it.
             if len(found) == 1:
                 self._fail(found[0], error)
                 return
