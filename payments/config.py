@@ -22,6 +22,8 @@ class PaymentMethod:
     grace_setting: str
     late_allowance_seconds: int  # After the grace: money that is only now seen may still pay the order.
     late_allowance_setting: str
+    reminder_lead_minutes: int  # So long before the deadline a reminder goes out; 0: none does.
+    reminder_lead_setting: str
     authorizes_first: bool  # Hold the money, look at the clock again, then take it: where the gateway can.
 
     @property
@@ -166,6 +168,7 @@ def _method(name: str, options: Mapping[str, Any]) -> PaymentMethod:
     window, window_setting = _own(name, options, "window_minutes", "ORDER_PAYMENT_TIMEOUT_MINUTES")
     grace, grace_setting = _own(name, options, "grace_seconds", "PAYMENT_GRACE_SECONDS")
     allowance, allowance_setting = _own(name, options, "late_allowance_seconds", "PAYMENT_LATE_ALLOWANCE_SECONDS")
+    lead, lead_setting = _own(name, options, "reminder_lead_minutes", "PAYMENT_REMINDER_LEAD_MINUTES")
     return PaymentMethod(
         name=name,
         gateway=options.get("gateway", ""),
@@ -175,6 +178,8 @@ def _method(name: str, options: Mapping[str, Any]) -> PaymentMethod:
         grace_setting=grace_setting,
         late_allowance_seconds=allowance,
         late_allowance_setting=allowance_setting,
+        reminder_lead_minutes=lead,
+        reminder_lead_setting=lead_setting,
         authorizes_first=options.get("authorizes_first", True),
     )
 

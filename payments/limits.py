@@ -11,9 +11,8 @@ from types import MappingProxyType
 
 from payments import config
 from payments.domain.states import MAX_ATTEMPTS_PER_ORDER
-from payments.domain.window import MAX_WINDOW, MIN_WINDOW
+from payments.domain.window import MAX_GRACE, MAX_WINDOW, MIN_WINDOW
 
-MAX_GRACE_SECONDS = 300
 MINUTE = 60
 
 # One job makes at most so many calls: a look-up, a replay, a capture, and one to spare. What follows is the next job's.
@@ -69,9 +68,8 @@ def _of_methods() -> Iterator[Relation]:
         yield Relation(window, ">=", shortest, "a customer needs this long to find a card")
         yield Relation(window, "<=", day, "stock is not held longer than a day")
         yield Relation(grace, ">=", Quantity("zero", 0), "nothing ends before it begins")
-        yield Relation(
-            grace, "<=", Quantity("the longest grace", MAX_GRACE_SECONDS), "a window that goes on is no window"
-        )
+        longest_grace = Quantity("the longest grace", MAX_GRACE.total_seconds())
+        yield Relation(grace, "<=", longest_grace, "a window that goes on is no window")
         whole_hold = Quantity(
             f"{MAX_ATTEMPTS_PER_ORDER} x ({window.name} + {grace.name})",
             MAX_ATTEMPTS_PER_ORDER * (window.seconds + grace.seconds),
@@ -80,6 +78,8 @@ def _of_methods() -> Iterator[Relation]:
         yield Relation(whole_hold, "<=", day, "the last retry would hold the stock longer than a day")
         allowance = Quantity(method.late_allowance_setting, method.late_allowance_seconds)
         yield Relation(allowance, ">=", Quantity("zero", 0), "nothing ends before it begins")
+        lead = Quantity(method.reminder_lead_setting, method.reminder_lead_minutes * MINUTE, MINUTE)
+        yield Relation(lead, ">=", Quantity("zero", 0), "a reminder after the end reminds of nothing")
 
 
 def _of_calls() -> Iterator[Relation]:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 MIN_WINDOW = timedelta(minutes=5)  # A customer needs this long to find a card.
 MAX_WINDOW = timedelta(hours=24)  # Stock is not held longer than a day.
+MAX_GRACE = timedelta(minutes=5)  # A window that goes on is no window.
 
 
 def is_over(*, expires_at: datetime, now: datetime) -> bool:

@@ -64,6 +64,8 @@ class Capabilities:
     cancels_keys: bool  # It can undo or bar whatever a key did or will do.
     key_life_seconds: int  # So long a repeated key gets the saved answer; 0: it is never repeated.
     horizon_seconds: int  # So long after its sending a request may still be executed there.
+    shortest_window_seconds: int | None = None  # What it takes as the life of a payment; None: it does not care.
+    longest_window_seconds: int | None = None
 
 
 class Gateway(Protocol):

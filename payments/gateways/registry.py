@@ -16,8 +16,14 @@ def _sandbox() -> Gateway:
             base_url=settings["url"],
             headers={"Authorization": f"Bearer {settings['api_key']}"},
             connect_seconds=config.limits().gateway_connect_seconds,
-        )
+        ),
+        shortest_window_seconds=_seconds(settings.get("shortest_window_seconds")),
+        longest_window_seconds=_seconds(settings.get("longest_window_seconds")),
     )
+
+
+def _seconds(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 _FACTORIES: dict[str, Callable[[], Gateway]] = {"sandbox": _sandbox}

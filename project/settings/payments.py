@@ -9,8 +9,9 @@ from project.settings import environment
 # anything outside 5 minutes to 24 hours.
 ORDER_PAYMENT_TIMEOUT_MINUTES = environment.integer("ORDER_PAYMENT_TIMEOUT_MINUTES", 15)
 
-# What a customer can pay with. For one method, `window_minutes`, `grace_seconds` and `late_allowance_seconds` override
-# the defaults here; `authorizes_first: False` charges in one call although the gateway could hold the money first.
+# What a customer can pay with. For one method, `window_minutes`, `grace_seconds`, `late_allowance_seconds` and
+# `reminder_lead_minutes` override the defaults here, and its policy in the admin overrides both (docs/policies.md);
+# `authorizes_first: False` charges in one call although the gateway could hold the money first.
 PAYMENT_METHODS: dict[str, dict[str, object]] = {
     "card": {"gateway": "sandbox"},
 }
@@ -34,6 +35,9 @@ PAYMENT_GRACE_SECONDS = environment.integer("PAYMENT_GRACE_SECONDS", PAYMENT_GAT
 # After the grace: how long money that is only now seen may still pay its order. Later it is given back by itself. As
 # long as a customer may be expected to wait for "we are finding out".
 PAYMENT_LATE_ALLOWANCE_SECONDS = environment.integer("PAYMENT_LATE_ALLOWANCE_SECONDS", 300)
+
+# How long before the deadline a reminder goes out: enough to find a card, and to be believed. 0: none does.
+PAYMENT_REMINDER_LEAD_MINUTES = environment.integer("PAYMENT_REMINDER_LEAD_MINUTES", 5)
 
 # What recording an answer may take after the call is over: a wait for a lock, the longest
 # one as shipped (PAYMENT_LOCK_WAIT_SECONDS).

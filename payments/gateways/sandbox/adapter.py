@@ -1,6 +1,7 @@
 """Speaks to the sandbox gateway, as the other adapters speak to theirs. What it answers is read in answers.py."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from urllib.parse import quote
 
@@ -29,8 +30,20 @@ class SandboxGateway:
         horizon_seconds=_HORIZON_SECONDS,
     )
 
-    def __init__(self, *, transport: Transport) -> None:
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        shortest_window_seconds: int | None = None,
+        longest_window_seconds: int | None = None,
+    ) -> None:
         self._transport = transport
+        # The sandbox takes any window; it can be told to stand in for a gateway that does not.
+        self.capabilities = replace(
+            type(self).capabilities,
+            shortest_window_seconds=shortest_window_seconds,
+            longest_window_seconds=longest_window_seconds,
+        )
 
     def authorize(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
         """Hold the money."""
