@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection
 
-from payments import clocks, config
+from payments import clocks
 from payments.domain import states
 from payments.domain.outcomes import BEGINS_CHARGE
 
@@ -172,10 +172,9 @@ SAFETY: tuple[Rule, ...] = (
         "No capture begins at or after the end of window and grace.",
         """
         SELECT a.id::text, 'capture at ' || c.started_at || ', window until ' || a.expires_at
+            || ', grace of ' || a.grace_seconds || ' s'
         FROM payments_gatewaycall c JOIN payments_paymentattempt a ON a.id = c.attempt_id
-        LEFT JOIN unnest(%(methods)s::text[], %(graces)s::int[]) AS method(name, grace) ON method.name = a.method
-        WHERE c.operation = 'capture'
-            AND c.started_at >= a.expires_at + make_interval(secs => coalesce(method.grace, %(default_grace)s))
+        WHERE c.operation = 'capture' AND c.started_at >= a.expires_at + make_interval(secs => a.grace_seconds)
         """,
     ),
     Rule(
@@ -265,15 +264,11 @@ LIVENESS: tuple[Rule, ...] = (
 
 def broken(rules: Sequence[Rule] = SAFETY, *, now: datetime | None = None) -> Iterator[Break]:
     """Yield what breaks the rules, at most `ROWS_PER_RULE` for each. `now` is the database's, read when not given."""
-    methods = config.payment_methods()
     parameters: dict[str, Any] = {
         "slot_holding": sorted(states.SLOT_HOLDING),
         "sweepable": sorted(states.SWEEPABLE),
         "unresolved": sorted(states.UNRESOLVED),
         "begins_charge": sorted(BEGINS_CHARGE),
-        "methods": list(methods),
-        "graces": [method.grace_seconds for method in methods.values()],
-        "default_grace": config.payment_method("").grace_seconds,
         "overdue": (now or clocks.database_now()) - timedelta(seconds=OVERDUE_SECONDS),
     }
     for rule in rules:

@@ -175,6 +175,34 @@ MUTANTS = (
         "return True",
         ("tests/simulation/test_clock_guard.py",),
     ),
+    Mutant(
+        "a charge is claimed in the grace",
+        "payments/lifecycle/claim.py",
+        "        judgement = guard.judge(attempt, reading=reading)\n",
+        "        judgement = guard.judge(attempt, reading=reading, until=attempt.grace_ends_at)\n",
+        ("tests/integration/test_policies.py",),
+    ),
+    Mutant(
+        "a living attempt follows the settings of today",
+        "payments/models/attempt.py",
+        "        return self.expires_at + timedelta(seconds=self.grace_seconds)",
+        "        return self.expires_at + timedelta(seconds=settings.PAYMENT_GRACE_SECONDS)",
+        ("tests/integration/test_policies.py",),
+    ),
+    Mutant(
+        "a wish is followed beyond the limits",
+        "payments/domain/policy.py",
+        "        bound = lowest if wished < lowest.value else None",
+        "        bound = None",
+        ("tests/unit/test_policy.py",),
+    ),
+    Mutant(
+        "a policy is read once",
+        "payments/policies.py",
+        "def in_force(method: config.PaymentMethod) -> MethodInForce:",
+        "import functools\n\n\n@functools.cache\ndef in_force(method: config.PaymentMethod) -> MethodInForce:",
+        ("tests/integration/test_policies.py",),
+    ),
 )
 
 

@@ -107,13 +107,12 @@ def _take(attempt: PaymentAttempt, judgement: Judgement, *, reading: Reading) ->
         held_since=None,
         unresolved_since=reading.now,
     )
-    answer_until = attempt.expires_at + method.grace
     return begin_call(
         attempt=attempt,
         operation=Operation.AUTHORIZE if can_authorize else Operation.CHARGE,
         request=request,
         reading=reading,
-        deadline=min(timedelta(seconds=limits.gateway_total_seconds), answer_until - reading.now),
+        deadline=min(timedelta(seconds=limits.gateway_total_seconds), attempt.grace_ends_at - reading.now),
         actor=WORKER,
     )
 

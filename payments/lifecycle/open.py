@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 from django.db import IntegrityError
 
-from payments import clocks, config, idempotency, locks
+from payments import clocks, config, idempotency, locks, policies
 from payments.domain.clock import Reading
 from payments.domain.errors import (
     AmountMismatch,
@@ -62,7 +62,7 @@ def open_order(
     :raises DuplicateOrder: when the shop's number is taken.
     :raises IdempotencyKeyInUse: when another request has taken over the claim meanwhile.
     """
-    payment_method = require_method(method)
+    in_force = require_method(method)
     if currency not in config.currencies():
         message = f"{currency} is not accepted; accepted are {', '.join(sorted(config.currencies()))}."
         raise UnsupportedCurrency(message, currency=currency)
@@ -83,12 +83,12 @@ def open_order(
                 payment_status=PaymentStatus.PENDING,
                 currency=currency,
                 total_minor=expected_total_minor,
-                payment_expires_at=now + payment_method.window,
+                payment_expires_at=now + in_force.method.window,
                 created_at=now,
             )
             reserve_stock(quantities=quantities)
             _hold_lines(order=order, lines=lines, items=items)
-            attempt = open_attempt(order=order, method=payment_method, number=1, reading=reading)
+            attempt = open_attempt(order=order, in_force=in_force, number=1, reading=reading)
             idempotency.note_effect(claim_id=idempotency_id, attempt_id=attempt.id)
     except IntegrityError as error:
         if "payments_order_order_id" in str(error):
@@ -104,8 +104,8 @@ def open_order(
     return AttemptView(attempt=attempt, reading=reading)
 
 
-def require_method(name: str) -> config.PaymentMethod:
-    """Give the payment method called `name`.
+def require_method(name: str) -> policies.MethodInForce:
+    """Give the payment method called `name` as it is for an attempt that is opened now.
 
     :raises UnsupportedMethod: when it is not offered.
     """
@@ -113,7 +113,7 @@ def require_method(name: str) -> config.PaymentMethod:
     if name not in methods:
         message = f"{name!r} is not offered; offered are {', '.join(sorted(methods))}."
         raise UnsupportedMethod(message, method=name)
-    return methods[name]
+    return policies.in_force(methods[name])
 
 
 def _check_lines(*, lines: Sequence[RequestedLine], items: Mapping[str, StockItem], currency: str) -> None:
@@ -162,9 +162,12 @@ def _hold_lines(*, order: Order, lines: Sequence[RequestedLine], items: Mapping[
     )
 
 
-def open_attempt(*, order: Order, method: config.PaymentMethod, number: int, reading: Reading) -> PaymentAttempt:
-    """Open an order's next attempt with a full window. Hold the order's lock, unless it was just created."""
-    now = reading.now
+def open_attempt(*, order: Order, in_force: policies.MethodInForce, number: int, reading: Reading) -> PaymentAttempt:
+    """Open an order's next attempt with a full window. Hold the order's lock, unless it was just created.
+
+    Window, grace and late allowance are stamped on it: what is changed later is for attempts that are opened later.
+    """
+    now, method = reading.now, in_force.method
     expires_at = now + method.window
     attempt = PaymentAttempt.objects.create(
         order=order,
@@ -178,6 +181,8 @@ def open_attempt(*, order: Order, method: config.PaymentMethod, number: int, rea
         version=1,
         opened_at=now,
         expires_at=expires_at,
+        grace_seconds=method.grace_seconds,
+        late_allowance_seconds=method.late_allowance_seconds,
         due_at=expires_at,
         opened_stamp=reading.as_stamp(),
     )
@@ -188,6 +193,13 @@ def open_attempt(*, order: Order, method: config.PaymentMethod, number: int, rea
         at=now,
         actor=f"customer:{order.customer_id}",
         reason="opened",
-        evidence={"expires_at": expires_at.isoformat(), "window_minutes": method.window_minutes},
+        evidence={
+            "expires_at": expires_at.isoformat(),
+            "window_minutes": method.window_minutes,
+            "grace_seconds": method.grace_seconds,
+            "late_allowance_seconds": method.late_allowance_seconds,
+            # Where an operator wished otherwise (docs/policies.md).
+            "clamped": [clamp.as_evidence() for clamp in in_force.clamps],
+        },
     )
     return attempt

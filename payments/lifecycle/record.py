@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 from django.db.models import Max, Min
 
-from payments import clocks, config, guard, locks, queries
+from payments import clocks, guard, locks, queries
 from payments.domain.clock import Reading, Ruling
 from payments.domain.outcomes import (
     BEGINS_CHARGE,
@@ -154,13 +154,13 @@ def fit(outcome: Outcome) -> Outcome:
 
 
 def _situation(call: Call, *, outcome: Outcome, attempt: PaymentAttempt, order: Order, reading: Reading) -> Situation:
-    method = config.payment_method(attempt.method)
     state, now = AttemptState(attempt.state), reading.now
-    capture_until = attempt.expires_at + method.grace
     # What is open now is open for whatever may be done for longer, and what is not over there is not over here.
     window = guard.judge(attempt, reading=reading).ruling
-    grace = window if window is Ruling.CHARGE else guard.judge(attempt, reading=reading, until=capture_until).ruling
-    accepted_until = capture_until + method.late_allowance
+    grace = window
+    if window is not Ruling.CHARGE:
+        grace = guard.judge(attempt, reading=reading, until=attempt.grace_ends_at).ruling
+    accepted_until = attempt.late_allowance_ends_at
     is_too_late = (
         grace is Ruling.EXPIRE and guard.judge(attempt, reading=reading, until=accepted_until).ruling is Ruling.EXPIRE
     )
@@ -212,6 +212,5 @@ def _may_begin(operation: Operation, *, attempt: PaymentAttempt, reading: Readin
     if operation in BEGINS_CHARGE:
         return guard.judge(attempt, reading=reading).ruling is Ruling.CHARGE
     if operation is Operation.CAPTURE:
-        until = attempt.expires_at + config.payment_method(attempt.method).grace
-        return guard.judge(attempt, reading=reading, until=until).ruling is Ruling.CHARGE
+        return guard.judge(attempt, reading=reading, until=attempt.grace_ends_at).ruling is Ruling.CHARGE
     return True

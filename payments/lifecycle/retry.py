@@ -5,13 +5,14 @@ the stock is held for more than a day.
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 from uuid import UUID
 
 import structlog
 
-from payments import clocks, config, guard, idempotency, locks
+from payments import clocks, config, guard, idempotency, locks, policies
 from payments.domain.clock import Reading, Ruling
 from payments.domain.errors import NotFound, PaymentExpired, RetryRefused
 from payments.domain.failures import MESSAGES as FAILURES
@@ -64,21 +65,25 @@ class Retryability:
 def retryability(view: AttemptView) -> Retryability:
     """Judge a retry of an order with the same method, for a reader of one of its attempts."""
     last = view.latest or view.attempt
-    method = config.payment_method(last.method)
+
+    def method() -> config.PaymentMethod:
+        return policies.in_force(config.payment_method(last.method)).method
+
     return _judge(order=view.attempt.order, last=last, reading=view.reading, method=method)
 
 
-def _judge(*, order: Order, last: PaymentAttempt, reading: Reading, method: config.PaymentMethod) -> Retryability:
+def _judge(
+    *, order: Order, last: PaymentAttempt, reading: Reading, method: Callable[[], config.PaymentMethod]
+) -> Retryability:
     left = MAX_ATTEMPTS_PER_ORDER - last.number
     refused = _refusal(order=order, last=last, reading=reading, left=left, method=method)
     return Retryability(attempts_left=0 if refused in FOR_GOOD else left, refused=refused)
 
 
 def _refusal(
-    *, order: Order, last: PaymentAttempt, reading: Reading, left: int, method: config.PaymentMethod
+    *, order: Order, last: PaymentAttempt, reading: Reading, left: int, method: Callable[[], config.PaymentMethod]
 ) -> NoRetry | None:
     state = guard.state_of(last, reading=reading)
-    held_until = reading.now + method.window + method.grace
     if order.status == OrderStatus.PAID:
         return NoRetry.PAID
     if state is AttemptState.EXPIRED or order.payment_status == PaymentStatus.EXPIRED:
@@ -93,7 +98,8 @@ def _refusal(
         return NoRetry.NOT_RETRYABLE
     if left == 0:
         return NoRetry.NO_ATTEMPTS_LEFT
-    if held_until > order.created_at + MAX_WINDOW:
+    following = method()  # Asked last: it may be a query, and front ends ask every second.
+    if reading.now + following.window + following.grace > order.created_at + MAX_WINDOW:
         return NoRetry.HELD_TOO_LONG
     return None
 
@@ -118,8 +124,8 @@ def retry_order(
             raise NotFound(message)
         reading = clocks.read()
         last = PaymentAttempt.objects.filter(order=order).order_by("-number")[0]
-        payment_method = require_method(method or last.method)
-        judged = _judge(order=order, last=last, reading=reading, method=payment_method)
+        in_force = require_method(method or last.method)
+        judged = _judge(order=order, last=last, reading=reading, method=lambda: in_force.method)
         attempt = None
         if judged.refused is NoRetry.EXPIRED:
             # This must be committed, so the refusal is raised after the transaction.
@@ -127,7 +133,7 @@ def retry_order(
             over = Over(order.id, order.order_id, last.id, last.expires_at, judgement)
             expire_locked_orders([over], now=reading.now, actor=f"customer:{customer_id}")
         elif judged.refused is None:
-            attempt = open_attempt(order=order, method=payment_method, number=last.number + 1, reading=reading)
+            attempt = open_attempt(order=order, in_force=in_force, number=last.number + 1, reading=reading)
             Order.objects.filter(id=order.id).update(
                 payment_status=PaymentStatus.PENDING, payment_expires_at=attempt.expires_at
             )

@@ -251,8 +251,7 @@ def _begin(
             operation, request = Operation.CAPTURE, capture_request(attempt, reference=reference)
         case BeginReplay():
             operation, request = _same_again(attempt)
-            answer_until = attempt.expires_at + config.payment_method(attempt.method).grace
-            deadline = min(total, answer_until - reading.now)
+            deadline = min(total, attempt.grace_ends_at - reading.now)
         case BeginCancel():
             pass
     PaymentAttempt.objects.filter(id=attempt.id).update(**columns)

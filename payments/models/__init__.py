@@ -10,6 +10,7 @@ from payments.models.gateway_call import GatewayCall
 from payments.models.history import HistoryEntry
 from payments.models.idempotency import IdempotencyRecord
 from payments.models.order import Order, OrderLine
+from payments.models.policy import PaymentMethodPolicy, PolicyChange
 from payments.models.stock import Reservation, StockItem
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "Order",
     "OrderLine",
     "PaymentAttempt",
+    "PaymentMethodPolicy",
+    "PolicyChange",
     "Reservation",
     "StockItem",
 ]

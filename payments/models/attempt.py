@@ -1,5 +1,7 @@
 """A payment attempt: one chance to pay one order, inside one window, under one key at the gateway."""
 
+from datetime import datetime, timedelta
+
 import pgtrigger
 from django.conf import settings
 from django.db import models
@@ -9,7 +11,7 @@ from payments.domain import states
 from payments.domain.ids import Prefix, new_id, public_id
 from payments.domain.money import MAX_AMOUNT_MINOR
 from payments.domain.states import AttemptState
-from payments.domain.window import MAX_WINDOW, MIN_WINDOW
+from payments.domain.window import MAX_GRACE, MAX_WINDOW, MIN_WINDOW
 from payments.models.chain import every_transition_counts
 from payments.models.order import Order
 
@@ -35,6 +37,12 @@ class PaymentAttempt(models.Model):
     version = models.PositiveIntegerField(help_text="The number of its latest history entry.")
     opened_at = models.DateTimeField(help_text="Database time.")
     expires_at = models.DateTimeField(help_text="Nothing is charged from here on. Set once.")
+    grace_seconds = models.PositiveSmallIntegerField(
+        help_text="After the window: what was authorised inside it may still be captured. Set once."
+    )
+    late_allowance_seconds = models.PositiveIntegerField(
+        help_text="After the grace: money that is only now seen may still pay the order. Set once."
+    )
     closed_at = models.DateTimeField(null=True, blank=True, help_text="Database time of the terminal transition.")
     due_at = models.DateTimeField(
         null=True,
@@ -69,6 +77,10 @@ class PaymentAttempt(models.Model):
             models.CheckConstraint(
                 name="attempt_window_5_minutes_to_24_hours",
                 condition=Q(expires_at__gte=F("opened_at") + MIN_WINDOW, expires_at__lte=F("opened_at") + MAX_WINDOW),
+            ),
+            models.CheckConstraint(
+                name="attempt_grace_at_most_5_minutes",
+                condition=Q(grace_seconds__lte=int(MAX_GRACE.total_seconds())),
             ),
             models.CheckConstraint(
                 name="attempt_number_within_limit",
@@ -153,6 +165,8 @@ class PaymentAttempt(models.Model):
                     "currency",
                     "opened_at",
                     "expires_at",
+                    "grace_seconds",
+                    "late_allowance_seconds",
                     "opened_stamp",
                 ],
             ),
@@ -166,3 +180,13 @@ class PaymentAttempt(models.Model):
     def public_id(self) -> str:
         """The id that the API and the logs show, `pay_...`."""
         return public_id(Prefix.PAYMENT, self.id)
+
+    @property
+    def grace_ends_at(self) -> datetime:
+        """From here on nothing is captured, and no answer is waited for."""
+        return self.expires_at + timedelta(seconds=self.grace_seconds)
+
+    @property
+    def late_allowance_ends_at(self) -> datetime:
+        """From here on money that is seen no longer pays the order."""
+        return self.grace_ends_at + timedelta(seconds=self.late_allowance_seconds)

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
-from payments import config, lifecycle, queries
+from payments import config, lifecycle, policies, queries
 from payments.domain import money
 from payments.domain.errors import AmountMismatch, NotFound, OutOfStock, PaymentError
 from payments.domain.ids import Prefix, parse_public_id
@@ -73,7 +73,7 @@ def show_items(request: HttpRequest) -> HttpResponse:
         )
         for item in queries.items_on_sale()
     ]
-    window_minutes = config.payment_methods()[METHOD].window_minutes
+    window_minutes = policies.in_force(config.payment_methods()[METHOD]).method.window_minutes
     return send_page(request, "shop.html", {"offers": offers, "window_minutes": window_minutes})
 
 

@@ -35,6 +35,8 @@ def insert_attempt(order: Order, **columns: Any) -> PaymentAttempt:
         "version": 1,
         "opened_at": now,
         "expires_at": now + timedelta(minutes=15),
+        "grace_seconds": 30,
+        "late_allowance_seconds": 300,
         "due_at": None if state in TERMINAL or state == "needs_review" else now,
         "closed_at": now if state in TERMINAL else None,
         "fence": 1 if claimed else 0,
@@ -94,6 +96,18 @@ def test_the_bounds_themselves_are_accepted(free_order: Order, window: timedelta
     now = clocks.database_now()
     row = insert_attempt(free_order, opened_at=now, expires_at=now + window)
     assert row.expires_at - row.opened_at == window
+
+
+def test_a_grace_of_more_than_5_minutes(free_order: Order) -> None:
+    with pytest.raises(IntegrityError, match="attempt_grace_at_most_5_minutes"):
+        insert_attempt(free_order, grace_seconds=301)
+    assert insert_attempt(free_order, grace_seconds=300, late_allowance_seconds=0).grace_seconds == 300
+
+
+@pytest.mark.parametrize("column", ["grace_seconds", "late_allowance_seconds"])
+def test_less_than_no_time(free_order: Order, column: str) -> None:
+    with pytest.raises(IntegrityError, match=f"{column}_check"):
+        insert_attempt(free_order, **{column: -1})
 
 
 @pytest.mark.parametrize("state", sorted(SLOT_HOLDING))

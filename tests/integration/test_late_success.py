@@ -65,9 +65,10 @@ def test_an_answer_after_the_grace_is_let_go(attempt: PaymentAttempt, item: Stoc
 
 
 def test_a_strict_method_takes_nothing_after_its_window(
-    attempt: PaymentAttempt, item: StockItem, sandbox: SandboxProcess, settings: Settings
+    customer: User, item: StockItem, sandbox: SandboxProcess, settings: Settings
 ) -> None:
     settings.PAYMENT_METHODS = STRICT
+    attempt = factories.submit(factories.place_order(customer=customer, item=item))
     assert answered_late(attempt, seconds_ago=0) == "expired"
     doubts.give_everything_back()
     assert sandbox.operations() == LET_GO

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pgtrigger
 import pytest
@@ -215,7 +216,9 @@ def judged(
         opened_stamp=reading_at(NOW - timedelta(minutes=1)).as_stamp(),
     )
     change(order, last)
-    return retrying._judge(order=order, last=last, reading=reading_at(now), method=config.payment_method("card"))
+    return retrying._judge(
+        order=order, last=last, reading=reading_at(now), method=partial(config.payment_method, "card")
+    )
 
 
 def test_every_failure_code_is_tried_again_unless_it_would_only_fail_again() -> None:
