@@ -1,7 +1,7 @@
 """What must hold before anything starts: `manage.py check` refuses limits that do not fit, naming the numbers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from payments import config, limits
+from payments import config, limits, policies
 from payments.domain.money import MINOR_DIGITS
 from payments.domain.signatures import secret_key
 from payments.gateways import registry
@@ -35,18 +35,31 @@ def check_limits(app_configs: Sequence[AppConfig] | None, **options: Any) -> lis
 
 @register(Tags.compatibility)
 def check_methods(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    """Refuse a method whose gateway does not exist, and a currency whose minor units are unknown."""
+    """Refuse a method whose gateway does not exist or takes no such window, and an unknown currency."""
     problems = [
         f"PAYMENT_METHODS[{method.name!r}] names the gateway {method.gateway!r}; known are {registry.names()}"
         for method in config.payment_methods().values()
         if method.gateway not in registry.names()
     ]
+    problems += [problem for method in config.payment_methods().values() for problem in _window_problems(method)]
     problems += [
         f"PAYMENT_CURRENCIES contains {currency!r}; known are {sorted(MINOR_DIGITS)}"
         for currency in sorted(config.currencies())
         if currency not in MINOR_DIGITS
     ]
     return [Error(problem, id="payments.E002") for problem in problems]
+
+
+def _window_problems(method: config.PaymentMethod) -> Iterator[str]:
+    """Find a window that the method's gateway does not take. A policy is not refused: it is held to the limits."""
+    try:
+        gateway = policies.gateway_window(method)
+    except KeyError as missing:
+        yield f"PAYMENT_GATEWAYS lacks {missing}, which the gateway {method.gateway!r} needs"
+        return
+    if not gateway.takes(window_minutes=method.window_minutes):
+        window = f"{method.window_setting} ({method.window_minutes} minutes)"
+        yield f"{window} is not what the gateway {method.gateway!r} takes ({gateway})"
 
 
 @register(Tags.compatibility)

@@ -1,4 +1,7 @@
-"""The admin: everything can be looked at; nothing of the domain can be changed behind the lifecycle's back."""
+"""The admin: everything can be looked at; nothing of the domain can be changed behind the lifecycle's back.
+
+What can be changed is what operators wish for: payments/ops/policy_admin.py.
+"""
 
 from uuid import UUID
 
@@ -22,6 +25,7 @@ from payments.models import (
     Order,
     OrderLine,
     PaymentAttempt,
+    PolicyChange,
     Reservation,
     StockItem,
 )
@@ -118,7 +122,22 @@ class PaymentAttemptAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
     # Everything but the gateway's token. The stamps are for the clock guard, and fold away.
     fieldsets = (
         (None, {"fields": ("order", "customer", "number", "method", "gateway", "amount_minor", "currency")}),
-        ("State", {"fields": ("state", "version", "opened_at", "expires_at", "closed_at", "due_at", "held_since")}),
+        (
+            "State",
+            {
+                "fields": (
+                    "state",
+                    "version",
+                    "opened_at",
+                    "expires_at",
+                    "grace_seconds",
+                    "late_allowance_seconds",
+                    "closed_at",
+                    "due_at",
+                    "held_since",
+                )
+            },
+        ),
         (
             "At the gateway",
             {"fields": ("fence", "gateway_key", "gateway_reference", "redirect_url", "failure_code", "correlation_id")},
@@ -255,3 +274,12 @@ class ClockWitnessAdmin(_LookingOnly, admin.ModelAdmin):
     list_display = ("process", "host", "since", "until", "crept_seconds", "domain")
     list_filter = ("host",)
     ordering = ("-until",)
+
+
+@admin.register(PolicyChange)
+class PolicyChangeAdmin(_LookingOnly, admin.ModelAdmin):
+    """Who changed the policy of which method, and when."""
+
+    list_display = ("at", "method", "actor", "database_user", "old", "new")
+    list_filter = ("method",)
+    ordering = ("-id",)

@@ -1,6 +1,10 @@
 """Each relation between the limits, broken once: refused at the start, with both numbers named."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from payments import limits
+from payments.models import PaymentMethodPolicy
 
 NO_LIMITS: dict[str, Any] = {
     "CELERY_BROKER_TRANSPORT_OPTIONS": {},
@@ -34,6 +39,7 @@ BREAKS: list[tuple[dict[str, Any], str, str]] = [
         "hold (1440 minutes)",
     ),
     ({"PAYMENT_LATE_ALLOWANCE_SECONDS": -1}, "PAYMENT_LATE_ALLOWANCE_SECONDS (-1 s)", "zero (0 s)"),
+    ({"PAYMENT_REMINDER_LEAD_MINUTES": -1}, "PAYMENT_REMINDER_LEAD_MINUTES (-1 minutes)", "zero (0 s)"),
     (
         {"PAYMENT_GATEWAY_CONNECT_SECONDS": 30},
         "PAYMENT_GATEWAY_CONNECT_SECONDS (30 s)",
@@ -153,20 +159,71 @@ def test_every_relation_is_broken_by_one_of_these() -> None:
     assert broken == {(r.compares, r.otherwise) for r in limits.relations()}
 
 
+@pytest.mark.django_db
 def test_the_shipped_limits_hold(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     call_command("verify_timeouts")
-    *lines, last = capsys.readouterr().out.splitlines()
+    *lines, card, wallet, last = capsys.readouterr().out.splitlines()
     assert len(lines) == len(limits.relations())
     assert all(line.startswith("ok") for line in lines)
+    values = "window 15 minutes, grace 30 s, late allowance 300 s, reminder lead 5 minutes"
+    assert (card, wallet) == (f"method  card: {values}", f"method  wallet: {values}")
     assert last == f"{len(lines)} relations, 0 broken"
 
 
+@pytest.mark.django_db
 def test_a_broken_relation_ends_the_command_with_1(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     settings.PAYMENT_WEBHOOK_WAIT_SECONDS = 20
     with pytest.raises(SystemExit) as ended:
         call_command("verify_timeouts", "--json")
     assert ended.value.code == 1
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["right"] for row in rows if not row["holds"]] == [
+    assert [row["right"] for row in rows if "holds" in row and not row["holds"]] == [
         {"name": "PAYMENT_WEBHOOK_WAIT_SECONDS", "seconds": 20}
     ]
+
+
+@pytest.mark.django_db
+def test_what_is_not_followed_of_the_policies_is_shown_with_its_reason(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings.PAYMENT_METHODS = {"card": {"gateway": "sandbox"}, "upi": {"gateway": "sandbox", "window_minutes": 20}}
+    PaymentMethodPolicy.objects.create(method="card", window_minutes=3, grace_seconds=400)
+    PaymentMethodPolicy.objects.create(method="beads", window_minutes=60)
+    call_command("verify_timeouts")
+    assert [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok")][:-1] == [
+        "method  card: window 5 minutes, grace 300 s, late allowance 300 s, reminder lead 4 minutes",
+        "CLAMPED card: window_minutes is 5, not 3: a customer needs this long to find a card",
+        "CLAMPED card: grace_seconds is 300, not 400: a window that goes on is no window",
+        "CLAMPED card: reminder_lead_minutes is 4, not 5: the window is 5 minutes, and a reminder comes inside it",
+        "method  upi: window 20 minutes, grace 30 s, late allowance 300 s, reminder lead 5 minutes",
+        "UNUSED  beads has a policy and is not offered",
+    ]
+    call_command("verify_timeouts", "--json")
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    card, upi, beads = [row for row in rows if "method" in row]
+    assert (card["window_minutes"], card["grace_seconds"], card["offered"]) == (5, 300, True)
+    assert [clamp["name"] for clamp in card["clamps"]] == ["window_minutes", "grace_seconds", "reminder_lead_minutes"]
+    assert card["clamps"][0] == {
+        "name": "window_minutes",
+        "wished": 3,
+        "holds": 5,
+        "reason": "a customer needs this long to find a card",
+    }
+    assert (upi["window_minutes"], upi["clamps"]) == (20, [])
+    assert beads == {"method": "beads", "offered": False}
+
+
+def test_without_its_database_the_command_shows_the_relations_and_ends_with_1(checkout_folder: Path) -> None:
+    nobody_listens = {"DATABASE_URL": "postgresql://postgres@127.0.0.1:9/none", "DJANGO_SETTINGS_MODULE": ""}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "verify_timeouts", "--settings=project.settings.test"],
+        cwd=checkout_folder,
+        env={**os.environ, **nobody_listens},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{len(limits.relations())} relations, 0 broken"
+    assert "The policies could not be read: " in done.stderr
