@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from django.db import connection
 
 from payments import config
-from payments.domain.policy import Clamp, GatewayWindow, Terms, merge
+from payments.domain.policy import Clamp, GatewayWindow, Terms, Wishes, merge
 from payments.gateways import registry
 from payments.models import PaymentMethodPolicy
 from payments.models.policy import ACTOR_SETTING
@@ -31,15 +31,14 @@ def in_force(method: config.PaymentMethod) -> MethodInForce:
 
 def apply(*, method: config.PaymentMethod, policy: PaymentMethodPolicy | None) -> MethodInForce:
     """Put a policy over the settings of its method, without a look at the database."""
-    if policy is None:
-        policy = PaymentMethodPolicy(method=method.name)
+    wishes = Wishes() if policy is None else policy.wishes
     settings = Terms(
         window_minutes=method.window_minutes,
         grace_seconds=method.grace_seconds,
         late_allowance_seconds=method.late_allowance_seconds,
         reminder_lead_minutes=method.reminder_lead_minutes,
     )
-    terms, clamps = merge(settings=settings, wishes=policy.wishes, gateway=gateway_window(method))
+    terms, clamps = merge(settings=settings, wishes=wishes, gateway=gateway_window(method))
     in_force = replace(
         method,
         window_minutes=terms.window_minutes,

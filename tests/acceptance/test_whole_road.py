@@ -13,7 +13,7 @@ from kombu import Queue
 
 from payments import queries
 from payments.domain.ids import Prefix, parse_public_id
-from payments.models import GatewayCall, StockItem
+from payments.models import GatewayCall, PaymentMethodPolicy, StockItem
 from project.celery import app
 from tests import factories
 from tests.contract.sandbox_server import wait_until
@@ -91,6 +91,23 @@ def test_an_order_goes_from_the_shop_to_paid(system: System, shopper: Shopper, i
     _, recorded = events(system, "call_recorded", payment_id)
     assert (recorded["order_id"], recorded["state"]) == ("ORD-ABC123", "succeeded")
     assert recorded["request_id"] == submitted["request_id"]  # From the web request to the worker.
+
+
+def test_a_policy_holds_for_the_next_order_in_a_process_that_has_run_all_along(
+    system: System, shopper: Shopper, item: StockItem
+) -> None:
+    def window(order: dict[str, Any]) -> float:
+        payment = order["payment"]
+        opened_at, expires_at = (datetime.fromisoformat(payment[name]) for name in ("opened_at", "expires_at"))
+        return (expires_at - opened_at).total_seconds()
+
+    first = shopper.order()
+    PaymentMethodPolicy.objects.create(method="card", window_minutes=45)
+    second = shopper.order()
+    PaymentMethodPolicy.objects.update(window_minutes=3)
+    third = shopper.order()
+    assert [window(order) for order in (first, second, third)] == [15 * 60, 45 * 60, 5 * 60]
+    assert window({"payment": shopper.payment(first["payment"]["id"])}) == 15 * 60
 
 
 def test_an_order_that_is_left_alone_expires_by_itself(system: System, shopper: Shopper, item: StockItem) -> None:
