@@ -52,4 +52,10 @@ SCHEDULE = (
         every_seconds=2,
         why="Tells the host what happened: its function, and the receivers of webhooks.",
     ),
+    Entry(
+        name="send-reminders",
+        task="payments.send_reminders",
+        every_seconds=5,
+        why="Reminds customers who have not paid, some minutes before their window closes.",
+    ),
 )

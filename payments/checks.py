@@ -21,7 +21,7 @@ def refuse_to_start() -> None:
 
     :raises ImproperlyConfigured: with every problem that was found.
     """
-    checks = (check_limits, check_methods, check_announcements)
+    checks = (check_limits, check_methods, check_announcements, check_reminders)
     problems = [str(problem.msg) for check in checks for problem in check(None)]
     if problems:
         raise ImproperlyConfigured("; ".join(problems))
@@ -70,6 +70,37 @@ def check_announcements(app_configs: Sequence[AppConfig] | None, **options: Any)
     for name, webhook in known.webhooks.items():
         problems += [f"PAYMENT_ANNOUNCEMENT_WEBHOOKS[{name!r}] {problem}" for problem in _webhook_problems(webhook)]
     return [Error(problem, id="payments.E003") for problem in problems]
+
+
+@register(Tags.compatibility)
+def check_reminders(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
+    """Refuse a sender of SMS that cannot send, and links in reminders that would lead nowhere."""
+    known = config.reminders()
+    problems = [f"PAYMENT_SMS_SENDER {problem}" for problem in _sender_problems(known.sms_sender)]
+    leads = [method.reminder_lead_minutes for method in config.payment_methods().values()]
+    if known.channels and any(leads):
+        if not _is_address(known.public_url) or "?" in known.public_url:
+            problems.append(f"PAYMENT_PUBLIC_URL is {known.public_url!r}, and reminders need https://host")
+        try:
+            page = known.page_url.format(payment_id="pay_0")
+        except (LookupError, ValueError):
+            page = ""
+        if not _is_address(page) or page == known.page_url:
+            problems.append(
+                f"PAYMENT_PAGE_URL is {known.page_url!r}, and reminders need https://host/.../{{payment_id}}"
+            )
+    return [Error(problem, id="payments.E005") for problem in problems]
+
+
+def _sender_problems(path: str) -> list[str]:
+    if not path:
+        return []
+    try:
+        sender = import_string(path)
+    except Exception as error:  # noqa: BLE001 - importing runs the host's code, which may raise anything
+        return [f"is {path!r}, which cannot be imported: {error}"]
+    is_sender = isinstance(sender, type) and callable(getattr(sender, "send", None))
+    return [] if is_sender else [f"is {path!r}, which is no class with a method send(to, text)"]
 
 
 def _hook_problems(path: str) -> list[str]:

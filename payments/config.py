@@ -1,5 +1,6 @@
 """The settings of project/settings/payments.py, read with their types: the only reader of them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -8,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from payments.domain.clock import Topology
+from payments.domain.reminders import Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class PaymentMethod:
     def late_allowance(self) -> timedelta:
         """The late allowance as a duration."""
         return timedelta(seconds=self.late_allowance_seconds)
+
+    @property
+    def reminder_lead(self) -> timedelta:
+        """How long before the end of the window a reminder is due, as a duration."""
+        return timedelta(minutes=self.reminder_lead_minutes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,27 @@ class Announcements:
     def destinations(self) -> list[str]:
         """Every destination by the name that delivery rows carry."""
         return [*([HOOK] if self.hook else []), *(f"{WEBHOOK_PREFIX}{name}" for name in self.webhooks)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reminders:
+    """Over what customers are reminded, where the links lead, and how long is tried."""
+
+    sends_email: bool
+    sms_sender: str  # The dotted path of a class of the host; empty when there is none.
+    public_url: str
+    page_url: str  # With {payment_id} in it.
+    from_email: str
+    total_seconds: int
+    email_timeout_seconds: float  # Of one wait for the mail server; infinite when there is none.
+    lease_seconds: int
+    retry_seconds: int
+    run_seconds: int
+
+    @property
+    def channels(self) -> list[Channel]:
+        """Every channel that is in use."""
+        return [*([Channel.EMAIL] if self.sends_email else []), *([Channel.SMS] if self.sms_sender else [])]
 
 
 HOOK, WEBHOOK_PREFIX = "hook", "webhook:"
@@ -297,4 +325,21 @@ def announcements() -> Announcements:
         longest_wait_seconds=settings.PAYMENT_ANNOUNCEMENT_LONGEST_WAIT_SECONDS,
         give_up_seconds=settings.PAYMENT_ANNOUNCEMENT_GIVE_UP_SECONDS,
         run_seconds=settings.PAYMENT_ANNOUNCEMENT_RUN_SECONDS,
+    )
+
+
+def reminders() -> Reminders:
+    """Read how customers are reminded."""
+    timeout: float | None = settings.EMAIL_TIMEOUT
+    return Reminders(
+        sends_email=settings.PAYMENT_REMINDER_EMAIL,
+        sms_sender=settings.PAYMENT_SMS_SENDER,
+        public_url=settings.PAYMENT_PUBLIC_URL.rstrip("/"),
+        page_url=settings.PAYMENT_PAGE_URL,
+        from_email=settings.DEFAULT_FROM_EMAIL,
+        total_seconds=settings.PAYMENT_REMINDER_TOTAL_SECONDS,
+        email_timeout_seconds=math.inf if timeout is None else timeout,
+        lease_seconds=settings.PAYMENT_REMINDER_LEASE_SECONDS,
+        retry_seconds=settings.PAYMENT_REMINDER_RETRY_SECONDS,
+        run_seconds=settings.PAYMENT_REMINDER_RUN_SECONDS,
     )

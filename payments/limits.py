@@ -56,7 +56,7 @@ class Relation:
 
 def relations() -> list[Relation]:
     """Build every relation with the numbers of the settings as they are."""
-    return [*_of_methods(), *_of_calls(), *_of_waiting(), *_of_announcements()]
+    return [*_of_methods(), *_of_calls(), *_of_waiting(), *_of_announcements(), *_of_reminders()]
 
 
 def _of_methods() -> Iterator[Relation]:
@@ -76,10 +76,11 @@ def _of_methods() -> Iterator[Relation]:
             MINUTE,
         )
         yield Relation(whole_hold, "<=", day, "the last retry would hold the stock longer than a day")
+        lead = Quantity(method.reminder_lead_setting, method.reminder_lead.total_seconds(), MINUTE)
+        yield Relation(lead, ">=", Quantity("zero", 0, MINUTE), "nobody is reminded of what is over")
+        yield Relation(lead, "<", window, "a customer would be reminded of what was only just ordered")
         allowance = Quantity(method.late_allowance_setting, method.late_allowance_seconds)
         yield Relation(allowance, ">=", Quantity("zero", 0), "nothing ends before it begins")
-        lead = Quantity(method.reminder_lead_setting, method.reminder_lead_minutes * MINUTE, MINUTE)
-        yield Relation(lead, ">=", Quantity("zero", 0), "a reminder after the end reminds of nothing")
 
 
 def _of_calls() -> Iterator[Relation]:
@@ -144,3 +145,14 @@ def _of_announcements() -> Iterator[Relation]:
     yield Relation(Quantity("zero", 0), "<", first, "a receiver that is away would be told without a pause")
     yield Relation(first, "<=", longest, "waiting only ever grows")
     yield Relation(longest, "<", give_up, "it would be given up before it was tried again")
+
+
+def _of_reminders() -> Iterator[Relation]:
+    known = config.reminders()
+    one_wait = Quantity("EMAIL_TIMEOUT", known.email_timeout_seconds)
+    total = Quantity("PAYMENT_REMINDER_TOTAL_SECONDS", known.total_seconds)
+    lease = Quantity("PAYMENT_REMINDER_LEASE_SECONDS", known.lease_seconds)
+    retry = Quantity("PAYMENT_REMINDER_RETRY_SECONDS", known.retry_seconds)
+    yield Relation(one_wait, "<", total, "nobody would wait any more when the mail server's refusal comes")
+    yield Relation(total, "<", lease, "what is being sent would be taken for lost")
+    yield Relation(Quantity("zero", 0), "<", retry, "a mail server that is away would be asked without a pause")

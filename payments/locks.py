@@ -10,7 +10,8 @@ else holds, and waits for none.
 """
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -107,6 +108,50 @@ def lock_orders(*, order_ids: Collection[UUID]) -> set[UUID]:
     return set(rows.order_by("id").values_list("id", flat=True))
 
 
+class Candidate(NamedTuple):
+    """An order of which something is due, with when it was."""
+
+    due_at: datetime
+    order_id: UUID
+
+
+_BEFORE_ALL = Candidate(datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
+
+
+def lock_orders_to_remind(*, now: datetime, after: Candidate | None = None, limit: int) -> list[Candidate]:
+    """Lock the orders of the open attempts whose reminder is due, skipping those that somebody else holds."""
+    return _lock_due(
+        """
+        SELECT a.reminder_at, o.id FROM payments_paymentattempt a JOIN payments_order o ON o.id = a.order_id
+        WHERE a.state = 'open' AND a.reminder_at <= %s AND (a.reminder_at, o.id) > (%s, %s)
+        ORDER BY a.reminder_at, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
+        """,
+        now=now,
+        after=after,
+        limit=limit,
+    )
+
+
+def lock_order_of_reminder_due(*, channel: str, now: datetime, after: Candidate | None = None) -> Candidate | None:
+    """Lock the order of the next due reminder over a channel, behind `after`, skipping those that somebody else holds.
+
+    After a clock that was set back a reminder may be found late, and is then too late: nothing is owed to it.
+    """
+    found = _lock_due(
+        """
+        SELECT r.due_at, o.id FROM payments_reminder r
+        JOIN payments_paymentattempt a ON a.id = r.attempt_id JOIN payments_order o ON o.id = a.order_id
+        WHERE r.channel = %s AND r.due_at <= %s AND (r.due_at, o.id) > (%s, %s)
+        ORDER BY r.due_at, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
+        """,
+        channel,
+        now=now,
+        after=after,
+        limit=1,
+    )
+    return found[0] if found else None
+
+
 def is_due(*, now: datetime, longest: timedelta) -> Q:
     """Ask for what is due at `now`.
 
@@ -161,3 +206,10 @@ def lock_idempotency_record(*, user_id: int, key: str) -> IdempotencyRecord | No
     """Lock what is known of a user's idempotency key; None when nothing is. It is the last lock of a transaction."""
     require_transaction()
     return IdempotencyRecord.objects.select_for_update().filter(user_id=user_id, key=key).first()
+
+
+def _lock_due(sql: str, *leading: str, now: datetime, after: Candidate | None, limit: int) -> list[Candidate]:
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*leading, now, *(after or _BEFORE_ALL), limit])
+        return [Candidate(*row) for row in cursor.fetchall()]

@@ -16,6 +16,7 @@ from payments.domain.states import TERMINAL, UNRESOLVED, AttemptState, Reservati
 from payments.models import (
     Compensation,
     CompensationEntry,
+    CustomerContact,
     HistoryEntry,
     Order,
     OrderLine,
@@ -212,3 +213,8 @@ def history_of(*, attempt_id: UUID) -> list[HistoryEntry]:
 def items_on_sale() -> list[StockItem]:
     """Read what the demo shop shows, by name; at most 100."""
     return list(StockItem.objects.order_by("name")[:100])
+
+
+def are_reminders_stopped(*, customer_id: int) -> bool:
+    """Tell whether a customer wants no reminders."""
+    return CustomerContact.objects.filter(customer_id=customer_id, reminders_stopped_at__isnull=False).exists()

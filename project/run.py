@@ -81,6 +81,7 @@ def prepare_environment(given: Mapping[str, str]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PAYWINDOW_DEMO": "1",
         "FLOWER_BASIC_AUTH": f"paywindow:{secrets.token_urlsafe(12)}",
+        "PAYMENT_PUBLIC_URL": f"http://127.0.0.1:{environment['WEB_PORT']}",
         "SANDBOX_URL": f"http://127.0.0.1:{environment['SANDBOX_PORT']}",
         "SANDBOX_LEDGER": str(home / "sandbox-ledger.sqlite"),
     }

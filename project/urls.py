@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from payments.ops.metrics import metrics
+from payments.web.reminders import stop_reminders
 
 handler400 = "payments.api.problems.handle_400"
 handler404 = "payments.api.problems.handle_404"
@@ -13,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     path("", include("payments.api.urls")),
     path("metrics", metrics, name="metrics"),
+    path("reminders/stop/<str:token>/", stop_reminders, name="stop-reminders"),
 ]
 
 if settings.PAYMENT_DEMO:

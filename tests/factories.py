@@ -60,6 +60,7 @@ def age_attempt(*attempt_ids: UUID, seconds_left: float) -> None:
             attempts.filter(id=attempt.id).update(
                 opened_at=attempt.opened_at - moved,
                 expires_at=deadline,
+                reminder_at=F("reminder_at") - moved,
                 opened_stamp=aged(attempt.opened_stamp, by=moved),
                 enqueued_stamp=aged(attempt.enqueued_stamp, by=moved),
             )

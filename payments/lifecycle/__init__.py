@@ -1,6 +1,7 @@
 """The life of a payment, in the order in which it happens: this is the table of contents.
 
     open        an order is placed: attempt 1 with its deadline, the stock held
+    remind      its customer hears of it before the window closes, once, unless something was submitted
     submit      the customer pays: the attempt is queued and a job published
     claim       a worker takes it, under the lock, if the window is still open
     charge      the gateway is asked, outside every transaction (calls: one call, written down before it is made)
@@ -29,6 +30,7 @@ from payments.lifecycle.duties import runs as duty_runs
 from payments.lifecycle.expiry_failures import notify_staff
 from payments.lifecycle.open import RequestedLine, open_order
 from payments.lifecycle.record import record_outcome
+from payments.lifecycle.remind import send_due_reminders, stop_reminders
 from payments.lifecycle.rescue import publish_owed
 from payments.lifecycle.resolve import resolve_attempt
 from payments.lifecycle.retry import Retryability, retry_order, retryability
@@ -63,6 +65,8 @@ __all__ = [
     "resolve_attempt",
     "retry_order",
     "retryability",
+    "send_due_reminders",
+    "stop_reminders",
     "submit_attempt",
     "sweep_expired",
 ]

@@ -4,6 +4,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -184,6 +185,7 @@ def open_attempt(*, order: Order, in_force: policies.MethodInForce, number: int,
         grace_seconds=method.grace_seconds,
         late_allowance_seconds=method.late_allowance_seconds,
         due_at=expires_at,
+        reminder_at=_reminder_at(method=method, opened_at=now, expires_at=expires_at),
         opened_stamp=reading.as_stamp(),
     )
     HistoryEntry.objects.create(
@@ -203,3 +205,10 @@ def open_attempt(*, order: Order, in_force: policies.MethodInForce, number: int,
         },
     )
     return attempt
+
+
+def _reminder_at(*, method: config.PaymentMethod, opened_at: datetime, expires_at: datetime) -> datetime | None:
+    """Say when the customer is to be reminded; None for never."""
+    reminder_at = expires_at - method.reminder_lead
+    is_wanted = bool(config.reminders().channels) and opened_at < reminder_at < expires_at
+    return reminder_at if is_wanted else None

@@ -4,6 +4,7 @@ from payments.models.announcement import Announcement, AnnouncementDelivery
 from payments.models.attempt import PaymentAttempt
 from payments.models.clock import ClockEvent, ClockWitness
 from payments.models.compensation import Compensation, CompensationEntry
+from payments.models.contact import CustomerContact
 from payments.models.duty import Duty
 from payments.models.expiry_failure import ExpiryFailure
 from payments.models.gateway_call import GatewayCall
@@ -11,6 +12,7 @@ from payments.models.history import HistoryEntry
 from payments.models.idempotency import IdempotencyRecord
 from payments.models.order import Order, OrderLine
 from payments.models.policy import PaymentMethodPolicy, PolicyChange
+from payments.models.reminder import Reminder
 from payments.models.stock import Reservation, StockItem
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "ClockWitness",
     "Compensation",
     "CompensationEntry",
+    "CustomerContact",
     "Duty",
     "ExpiryFailure",
     "GatewayCall",
@@ -30,6 +33,7 @@ __all__ = [
     "PaymentAttempt",
     "PaymentMethodPolicy",
     "PolicyChange",
+    "Reminder",
     "Reservation",
     "StockItem",
 ]

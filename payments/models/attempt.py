@@ -44,6 +44,9 @@ class PaymentAttempt(models.Model):
         help_text="After the grace: money that is only now seen may still pay the order. Set once."
     )
     closed_at = models.DateTimeField(null=True, blank=True, help_text="Database time of the terminal transition.")
+    reminder_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its customer is reminded if it is still open; empty if not, or done."
+    )
     due_at = models.DateTimeField(
         null=True,
         blank=True,
@@ -138,6 +141,12 @@ class PaymentAttempt(models.Model):
                 name="attempt_due_for_expiry",
                 fields=["expires_at", "order"],
                 condition=Q(state__in=sorted(states.SWEEPABLE)),
+            ),
+            # Whose customer is still to be reminded; an attempt leaves it when it is submitted.
+            models.Index(
+                name="attempt_due_for_reminder",
+                fields=["reminder_at"],
+                condition=Q(state="open", reminder_at__isnull=False),
             ),
             # What the rescue task asks for.
             models.Index(name="attempt_due_for_dispatch", fields=["due_at"], condition=Q(state="queued")),

@@ -20,12 +20,14 @@ from payments.models import (
     ClockWitness,
     Compensation,
     CompensationEntry,
+    CustomerContact,
     GatewayCall,
     HistoryEntry,
     Order,
     OrderLine,
     PaymentAttempt,
     PolicyChange,
+    Reminder,
     Reservation,
     StockItem,
 )
@@ -98,6 +100,12 @@ class _Deliveries(_LookingOnly, admin.TabularInline):
     ordering = ("destination",)
 
 
+class _Reminders(_LookingOnly, admin.TabularInline):
+    model = Reminder
+    fields = ("channel", "state", "why", "owed_at", "due_at", "tries", "sent_at")
+    ordering = ("channel",)
+
+
 @admin.register(Order)
 class OrderAdmin(_LookingOnly, admin.ModelAdmin):
     """Orders with their lines, stock and attempts."""
@@ -117,7 +125,7 @@ class PaymentAttemptAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
     list_filter = ("state", "gateway")
     search_fields = ("order__order_id",)
     list_select_related = ("order",)
-    inlines = (_History, _GatewayCalls, _Compensations)
+    inlines = (_History, _GatewayCalls, _Compensations, _Reminders)
     readonly_fields = ("clock_events",)
     # Everything but the gateway's token. The stamps are for the clock guard, and fold away.
     fieldsets = (
@@ -138,6 +146,7 @@ class PaymentAttemptAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
                 )
             },
         ),
+        ("Reminders", {"fields": ("reminder_at",)}),
         (
             "At the gateway",
             {"fields": ("fence", "gateway_key", "gateway_reference", "redirect_url", "failure_code", "correlation_id")},
@@ -227,6 +236,42 @@ class AnnouncementDeliveryAdmin(_LookingOnly, admin.ModelAdmin):
     def order_number(self, delivery: AnnouncementDelivery) -> str:
         """Show the shop's own number."""
         return delivery.announcement.order.order_id
+
+
+@admin.register(Reminder)
+class ReminderAdmin(_LookingOnly, admin.ModelAdmin):
+    """Which reminders went out, and why others did not."""
+
+    list_display = ("payment", "order_number", "channel", "state", "why", "owed_at", "tries", "sent_at")
+    list_filter = ("state", "channel", "why")
+    search_fields = ("attempt__order__order_id",)
+    list_select_related = ("attempt__order",)
+    ordering = ("-id",)
+
+    @admin.display(description="payment")
+    def payment(self, reminder: Reminder) -> str:
+        """Show the attempt by its public id."""
+        return reminder.attempt.public_id
+
+    @admin.display(description="order")
+    def order_number(self, reminder: Reminder) -> str:
+        """Show the shop's own number."""
+        return reminder.attempt.order.order_id
+
+
+@admin.register(CustomerContact)
+class CustomerContactAdmin(admin.ModelAdmin):
+    """Telephones, and who wants no reminders: the one thing here that staff changes, on a customer's word."""
+
+    list_display = ("customer", "phone", "reminders_stopped_at")
+    list_filter = (("reminders_stopped_at", admin.EmptyFieldListFilter),)
+    search_fields = ("customer__username",)
+    list_select_related = ("customer",)
+    autocomplete_fields = ("customer",)
+
+    def get_readonly_fields(self, _request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
+        """Let nobody hand one customer's number on to another."""
+        return () if obj is None else ("customer",)
 
 
 @admin.register(ClockEvent)

@@ -14,6 +14,7 @@ embedded.ensure_services(BASE_DIR)  # Sets DATABASE_URL and REDIS_URL when nobod
 
 from project.settings.celery import *  # noqa: E402, F403 - it reads the URLs that were just set
 from project.settings.logging import *  # noqa: E402, F403 - the same
+from project.settings.mail import *  # noqa: E402, F403 - the same
 from project.settings.payments import *  # noqa: E402, F403 - the same
 
 DEBUG = environment.flag("DJANGO_DEBUG", default=False)

@@ -50,12 +50,14 @@ CELERY_TASK_ROUTES = {
     "payments.check_invariants": {"queue": "upkeep"},
     "payments.forget_idempotency_keys": {"queue": "upkeep"},
     "payments.announce": {"queue": "announce"},
+    "payments.send_reminders": {"queue": "announce"},
 }
 CELERY_IMPORTS = (
     "workers.announcing",
     "workers.charging",
     "workers.clocks",
     "workers.expiry",
+    "workers.reminding",
     "workers.upkeep",
     "workers.watchdog",
 )

@@ -171,6 +171,33 @@ PAYMENT_ANNOUNCEMENT_GIVE_UP_SECONDS = 3 * 24 * 3600
 # How long one run of the task goes on with one destination before it turns to the next; beat starts another run anyway.
 PAYMENT_ANNOUNCEMENT_RUN_SECONDS = 5
 
+# How long before its end a customer who has not submitted anything is reminded (docs/reminders.md): long enough to find
+# the card, late enough that most have paid. 0: never. A window that is shorter than the usual one has less.
+PAYMENT_REMINDER_LEAD_MINUTES = environment.integer(
+    "PAYMENT_REMINDER_LEAD_MINUTES", min(5, ORDER_PAYMENT_TIMEOUT_MINUTES // 3)
+)
+
+# Whether reminders go out by e-mail, over EMAIL_BACKEND; and the class of the host that sends an SMS,
+# "package.module.Class" (payments/messaging/sms.py). Empty: no SMS.
+PAYMENT_REMINDER_EMAIL = environment.flag("PAYMENT_REMINDER_EMAIL", default=True)
+PAYMENT_SMS_SENDER = environment.text("PAYMENT_SMS_SENDER", "payments.messaging.sms.ConsoleSmsSender")
+
+# Where customers reach Paywindow, for the link that stops the reminders; and the page where they pay.
+PAYMENT_PUBLIC_URL = environment.text("PAYMENT_PUBLIC_URL", "http://127.0.0.1:8000")
+PAYMENT_PAGE_URL = environment.text("PAYMENT_PAGE_URL", f"{PAYMENT_PUBLIC_URL}/shop/pay/{{payment_id}}/")
+
+# One message in all: a connection, a greeting, TLS, and the few answers to one mail. Nobody waits longer for it.
+PAYMENT_REMINDER_TOTAL_SECONDS = 20
+
+# How long a message belongs to its sender: the whole of it, and recording it at its worst.
+PAYMENT_REMINDER_LEASE_SECONDS = PAYMENT_REMINDER_TOTAL_SECONDS + PAYMENT_TRANSACTION_SECONDS + 5
+
+# A message that was provably not sent is sent again after so long, until the window is over.
+PAYMENT_REMINDER_RETRY_SECONDS = 20
+
+# How long one run of the task goes on with one channel; a process has one run at a time.
+PAYMENT_REMINDER_RUN_SECONDS = 30
+
 # The shop at /shop/, which signs visitors in as throw-away customers; users with a known password; tokens from the
 # command line. Never in production.
 PAYMENT_DEMO = environment.flag("PAYWINDOW_DEMO", default=False)

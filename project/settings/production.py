@@ -27,6 +27,15 @@ CSRF_COOKIE_SECURE = True
 
 PAYMENT_DEMO = False
 
+# No reminder is written to the log. With neither of these there is none, and no address is needed.
+PAYMENT_REMINDER_EMAIL = environment.flag("PAYMENT_REMINDER_EMAIL", default=bool(EMAIL_URL))  # noqa: F405 - from base
+PAYMENT_SMS_SENDER = environment.text("PAYMENT_SMS_SENDER", "")
+PAYMENT_PUBLIC_URL = environment.text("PAYMENT_PUBLIC_URL", "")
+PAYMENT_PAGE_URL = environment.text("PAYMENT_PAGE_URL", "")
+if PAYMENT_REMINDER_EMAIL:
+    environment.required_text("EMAIL_URL", "reminders go out by e-mail")
+    environment.required_text("DEFAULT_FROM_EMAIL", "reminders are sent from it")
+
 WHITENOISE_USE_FINDERS = False
 STATIC_ROOT = environment.text("DJANGO_STATIC_ROOT", str(BASE_DIR / "staticfiles"))  # noqa: F405 - from base
 STORAGES = {

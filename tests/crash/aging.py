@@ -30,6 +30,7 @@ def age(attempt_id: UUID, *, seconds_left: float) -> None:
         PaymentAttempt.objects.filter(id=attempt_id).update(
             opened_at=F("opened_at") - passed,
             expires_at=F("expires_at") - passed,
+            reminder_at=F("reminder_at") - passed,
             opened_stamp=aged(attempt.opened_stamp, by=passed),
             enqueued_stamp=aged(attempt.enqueued_stamp, by=passed),
             unresolved_since=F("unresolved_since") - passed,

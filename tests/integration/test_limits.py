@@ -38,6 +38,19 @@ BREAKS: list[tuple[dict[str, Any], str, str]] = [
         "3 x (ORDER_PAYMENT_TIMEOUT_MINUTES + PAYMENT_GRACE_SECONDS) (1441.5 minutes)",
         "hold (1440 minutes)",
     ),
+    ({"PAYMENT_REMINDER_LEAD_MINUTES": -1}, "PAYMENT_REMINDER_LEAD_MINUTES (-1 minutes)", "zero (0 minutes)"),
+    (
+        {"PAYMENT_METHODS": {"upi": {"gateway": "sandbox", "window_minutes": 9, "reminder_lead_minutes": 9}}},
+        "PAYMENT_METHODS['upi']['reminder_lead_minutes'] (9 minutes)",
+        "PAYMENT_METHODS['upi']['window_minutes'] (9 minutes)",
+    ),
+    ({"EMAIL_TIMEOUT": None}, "EMAIL_TIMEOUT (inf s)", "PAYMENT_REMINDER_TOTAL_SECONDS (20 s)"),
+    (
+        {"PAYMENT_REMINDER_TOTAL_SECONDS": 45},
+        "PAYMENT_REMINDER_TOTAL_SECONDS (45 s)",
+        "PAYMENT_REMINDER_LEASE_SECONDS (45 s)",
+    ),
+    ({"PAYMENT_REMINDER_RETRY_SECONDS": 0}, "zero (0 s)", "PAYMENT_REMINDER_RETRY_SECONDS (0 s)"),
     ({"PAYMENT_LATE_ALLOWANCE_SECONDS": -1}, "PAYMENT_LATE_ALLOWANCE_SECONDS (-1 s)", "zero (0 s)"),
     ({"PAYMENT_REMINDER_LEAD_MINUTES": -1}, "PAYMENT_REMINDER_LEAD_MINUTES (-1 minutes)", "zero (0 s)"),
     (

@@ -74,6 +74,17 @@ def test_every_act_locks_the_order_first_and_reads_the_clock_after_its_locks(
         assert any("clock_timestamp()" in sql for sql in statements[first_lock + 1 :]), statements
 
 
+def test_reminders_lock_the_order_and_read_the_clock_after_it(customer: User, item: StockItem) -> None:
+    factories.age_attempt(factories.place_order(customer=customer, item=item).id, seconds_left=200)
+    with CaptureQueriesContext(connection) as queries:
+        lifecycle.send_due_reminders(limit=1)
+    acts = [statements for statements in transactions(queries) if locks_of(statements)]
+    assert [locks_of(statements) for statements in acts] == [["order"]] * 3  # Owed; and taken, over each channel.
+    for statements in acts:
+        first_lock = next(index for index, sql in enumerate(statements) if " FOR UPDATE" in sql)
+        assert any("clock_timestamp()" in sql for sql in statements[first_lock + 1 :]), statements
+
+
 def test_consuming_and_reserving_count_each_unit_once(customer: User, item: StockItem, sandbox: SandboxProcess) -> None:
     attempt = factories.submit(factories.place_order(customer=customer, item=item, quantity=2))
     factories.place_order(customer=factories.make_user(), item=item, quantity=3)
