@@ -11,6 +11,7 @@ from email.message import Message
 
 class Fault(enum.Enum):
     NONE = enum.auto()
+    DRIPS_GREETING = enum.auto()  # A line of its greeting now and then, until it is released.
     TURNS_AWAY = enum.auto()  # 421 instead of a greeting.
     LATER = enum.auto()  # 451 to the recipient, as a greylist has it.
     NO_SUCH_BOX = enum.auto()  # 550 to the recipient.
@@ -18,6 +19,7 @@ class Fault(enum.Enum):
     FULL = enum.auto()  # 452 to the whole mail.
     SPAM = enum.auto()  # 554 to the whole mail.
     DROPS_AFTER_DATA = enum.auto()  # It has the mail, and breaks the connection.
+    MUMBLES_AFTER_DATA = enum.auto()  # It has the mail, and answers what nobody can read.
     SILENT_AFTER_DATA = enum.auto()  # It has the mail, and says nothing.
     DRIPS_AFTER_DATA = enum.auto()  # It has the mail, and answers a letter at a time.
 
@@ -32,7 +34,7 @@ class Mailbox(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Conversation)
         self.mails: list[Message] = []
         self.faults: list[Fault] = []
-        self.conversations = 0
+        self.conversations = self.ended = 0
         self.released = threading.Event()
 
     @property
@@ -50,12 +52,18 @@ class _Conversation(socketserver.StreamRequestHandler):
     def say(self, line: str) -> None:
         self.wfile.write(f"{line}\r\n".encode())
 
+    def finish(self) -> None:
+        super().finish()
+        self.server.ended += 1
+
     def handle(self) -> None:
         self.server.conversations += 1
         fault = self.server.faults.pop(0) if self.server.faults else Fault.NONE
         if fault is Fault.TURNS_AWAY:
             self.say("421 too busy")
             return
+        while fault is Fault.DRIPS_GREETING and not self.server.released.wait(0.2):
+            self.say("220-just a moment")
         self.say("220 ready")
         while line := self.rfile.readline():
             match line.split()[0].upper():
@@ -83,6 +91,8 @@ class _Conversation(socketserver.StreamRequestHandler):
             self.say("452 full" if fault is Fault.FULL else "554 not wanted")
             return True
         self.server.mails.append(email.message_from_bytes(b"".join(lines)))
+        if fault is Fault.MUMBLES_AFTER_DATA:
+            self.say("well, well")
         if fault is Fault.SILENT_AFTER_DATA:
             self.server.released.wait(30)
         while fault is Fault.DRIPS_AFTER_DATA and not self.server.released.wait(0.2):

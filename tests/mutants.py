@@ -202,6 +202,25 @@ MUTANTS = (
         "def in_force(method: config.PaymentMethod) -> MethodInForce:",
         "import functools\n\n\n@functools.cache\ndef in_force(method: config.PaymentMethod) -> MethodInForce:",
         ("tests/integration/test_policies.py",),
+        "a reminder whose sender was lost is sent again",
+        "payments/lifecycle/remind.py",
+        "    if row.state == ReminderState.SENDING:",
+        "    if False:",
+        ("tests/integration/reminding/test_once.py",),
+    ),
+    Mutant(
+        "a reminder that may have arrived is sent again",
+        "payments/lifecycle/remind.py",
+        '            return ReminderState.UNKNOWN, {"due_at": None, "why": _fit(why)}',
+        '            return ReminderState.OWED, {"due_at": now, "why": _fit(why)}',
+        ("tests/integration/reminding/test_sending.py",),
+    ),
+    Mutant(
+        "a reminder goes out although the payment was submitted meanwhile",
+        "payments/lifecycle/remind.py",
+        "    if attempt.state != AttemptState.OPEN:",
+        "    if False:",
+        ("tests/integration/reminding/test_once.py",),
     ),
 )
 

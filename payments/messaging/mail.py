@@ -10,13 +10,14 @@ import smtplib
 from email.utils import parseaddr
 
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
 
 from payments import config
-from payments.messaging.bounded import within
+from payments.messaging.bounded import Point, within
 from payments.messaging.endings import Ending, NotSent, Sent, Unclear
 from payments.messaging.texts import Texts
 
-_PERMANENT_FROM = 500
+_REFUSED_FROM, _PERMANENT_FROM = 400, 500
 
 
 def send_email(*, to: str, texts: Texts) -> Ending:
@@ -24,7 +25,7 @@ def send_email(*, to: str, texts: Texts) -> Ending:
 
     :raises RuntimeError: inside a transaction.
     """
-    return within(config.reminders().total_seconds, lambda: _send(_message(to=to, texts=texts)))
+    return within(config.reminders().total_seconds, lambda point: _send(_message(to=to, texts=texts), point))
 
 
 def _message(*, to: str, texts: Texts) -> EmailMessage:
@@ -45,25 +46,24 @@ def _message(*, to: str, texts: Texts) -> EmailMessage:
     )
 
 
-def _send(message: EmailMessage) -> Ending:
+def _send(message: EmailMessage, point: Point) -> Ending:
     try:
         message.message()
     except ValueError as error:  # A header that cannot be written.
         return NotSent(why=_why(error), may_retry=False)
     connection = get_connection()
     try:
-        connection.open()
-    except (OSError, smtplib.SMTPException) as error:  # Nothing of the mail has been said.
-        return NotSent(why=_why(error), may_retry=True)
-    try:
-        return Sent() if connection.send_messages([message]) else NotSent(why="not accepted", may_retry=False)
+        return _hand_over(message, connection, point)
     except (ConnectionRefusedError, smtplib.SMTPConnectError) as error:  # Of a backend that connects late.
         return NotSent(why=_why(error), may_retry=True)
     except smtplib.SMTPRecipientsRefused as error:
         code = max((code for code, _ in error.recipients.values()), default=_PERMANENT_FROM)
         return NotSent(why=f"{_why(error)} {code}", may_retry=code < _PERMANENT_FROM)
-    except smtplib.SMTPResponseException as error:  # Refused sender, data and greeting.
-        return NotSent(why=f"{_why(error)} {error.smtp_code}", may_retry=error.smtp_code < _PERMANENT_FROM)
+    except smtplib.SMTPResponseException as error:
+        why = f"{_why(error)} {error.smtp_code}"
+        if error.smtp_code < _REFUSED_FROM:  # No refusal, or no answer that can be read.
+            return Unclear(why=why)
+        return NotSent(why=why, may_retry=error.smtp_code < _PERMANENT_FROM)
     except smtplib.SMTPNotSupportedError as error:  # An address that this server cannot write.
         return NotSent(why=_why(error), may_retry=False)
     except (OSError, smtplib.SMTPException) as error:
@@ -71,6 +71,16 @@ def _send(message: EmailMessage) -> Ending:
     finally:
         with contextlib.suppress(OSError, smtplib.SMTPException):  # A goodbye that fails undoes nothing.
             connection.close()
+
+
+def _hand_over(message: EmailMessage, connection: BaseEmailBackend, point: Point) -> Ending:
+    try:
+        connection.open()
+    except (OSError, smtplib.SMTPException) as error:  # Nothing of the mail has been said.
+        return NotSent(why=_why(error), may_retry=True)
+    if not point.pass_by():
+        return NotSent(why="too slow to connect", may_retry=True)
+    return Sent() if connection.send_messages([message]) else NotSent(why="not accepted", may_retry=False)
 
 
 def _why(error: Exception) -> str:

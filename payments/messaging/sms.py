@@ -7,7 +7,7 @@ from typing import Protocol
 from django.utils.module_loading import import_string
 
 from payments import config
-from payments.messaging.bounded import within
+from payments.messaging.bounded import Point, within
 from payments.messaging.endings import Ending, NotSent, Sent
 
 
@@ -48,12 +48,14 @@ def send_sms(*, to: str, text: str) -> Ending:
 
     :raises RuntimeError: inside a transaction.
     """
-    return within(config.reminders().total_seconds, lambda: _send(to=to, text=text))
+    return within(config.reminders().total_seconds, lambda point: _send(point, to=to, text=text))
 
 
-def _send(*, to: str, text: str) -> Ending:
+def _send(point: Point, *, to: str, text: str) -> Ending:
     sender: SmsSender = import_string(config.reminders().sms_sender)()
     try:
+        if not point.pass_by():
+            return NotSent(why="too slow to begin", may_retry=True)
         sender.send(to, text)
     except SmsNotSent as error:
         return NotSent(why=error.why[:64], may_retry=error.may_retry)

@@ -31,7 +31,8 @@ class Command(BaseCommand):
             raise CommandError(message)
         for username, is_staff in (("customer", False), ("other", False), ("staff", True)):
             user, created = User.objects.get_or_create(
-                username=username, defaults={"is_staff": is_staff, "is_superuser": is_staff}
+                username=username,
+                defaults={"email": f"{username}@example.com", "is_staff": is_staff, "is_superuser": is_staff},
             )
             if created:
                 user.set_password(options["password"])

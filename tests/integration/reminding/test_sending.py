@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from payments.messaging import bounded
-from payments.messaging.bounded import within
+from payments.messaging.bounded import Point, within
 from payments.messaging.endings import NotSent, Sent, Unclear
 from payments.messaging.sms import SmsNotSent
 from payments.models import CustomerContact, PaymentAttempt, StockItem
@@ -85,6 +85,7 @@ def test_what_a_server_refuses_for_good_is_not_sent_again(
     ("fault", "why"),
     [
         (Fault.DROPS_AFTER_DATA, "SMTPServerDisconnected"),
+        (Fault.MUMBLES_AFTER_DATA, "SMTPDataError -1"),
         (Fault.SILENT_AFTER_DATA, "SMTPServerDisconnected"),
         (Fault.DRIPS_AFTER_DATA, "no answer within 2 s"),
     ],
@@ -98,6 +99,20 @@ def test_what_may_have_been_sent_is_never_sent_again(
     make_due()
     assert send_due() == NOTHING
     assert mail_server.conversations == 1
+    assert len(mail_server.mails) == 1
+
+
+def test_a_server_that_is_slow_to_greet_gets_nothing_once_nobody_waits_any_more(
+    attempt: PaymentAttempt, mail_server: Mailbox
+) -> None:
+    mail_server.faults.append(Fault.DRIPS_GREETING)
+    assert send_due().tried_again_later == 1
+    assert states() == [("email", "owed", "not begun within 2 s", 1)]
+    mail_server.released.set()  # The first sending gets its greeting now, and stops by itself.
+    wait_until(lambda: mail_server.ended == 1, what="the first conversation is over")
+    assert mail_server.mails == []
+    make_due()
+    assert send_due().sent == 1
     assert len(mail_server.mails) == 1
 
 
@@ -132,7 +147,7 @@ def test_the_button_of_a_mailbox_is_told_where_to_post(attempt: PaymentAttempt, 
 def test_nothing_is_sent_inside_a_transaction(mail_server: Mailbox) -> None:
     sent: list[str] = []
 
-    def act() -> Sent:
+    def act(_point: Point) -> Sent:
         sent.append("x")
         return Sent()
 
@@ -142,15 +157,19 @@ def test_nothing_is_sent_inside_a_transaction(mail_server: Mailbox) -> None:
 
 
 def test_while_all_senders_hang_nothing_is_begun(transactional_db: None, mail_server: Mailbox) -> None:
-    def hang() -> Sent:
+    def hang(point: Point) -> Sent:
+        point.pass_by()
         mail_server.released.wait(30)
+        return Sent()
+
+    def send(_point: Point) -> Sent:
         return Sent()
 
     for _ in range(bounded.MAX_SENDINGS):
         assert isinstance(within(0.01, hang), Unclear)
-    assert within(1, Sent) == NotSent(why="all senders hang", may_retry=True)
+    assert within(1, send) == NotSent(why="all senders hang", may_retry=True)
     mail_server.released.set()
-    wait_until(lambda: within(1, Sent) == Sent(), what="the senders are free again")
+    wait_until(lambda: within(1, send) == Sent(), what="the senders are free again")
 
 
 # SMS
