@@ -202,6 +202,8 @@ MUTANTS = (
         "def in_force(method: config.PaymentMethod) -> MethodInForce:",
         "import functools\n\n\n@functools.cache\ndef in_force(method: config.PaymentMethod) -> MethodInForce:",
         ("tests/integration/test_policies.py",),
+    ),
+    Mutant(
         "a reminder whose sender was lost is sent again",
         "payments/lifecycle/remind.py",
         "    if row.state == ReminderState.SENDING:",
