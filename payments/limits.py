@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from payments import config
 from payments.domain.states import MAX_ATTEMPTS_PER_ORDER
-from payments.domain.window import MAX_GRACE, MAX_WINDOW, MIN_WINDOW
+from payments.domain.window import LONGEST_HOLD_AFTER_WINDOW, MAX_GRACE, MAX_WINDOW, MIN_WINDOW
 
 MINUTE = 60
 
@@ -81,6 +81,9 @@ def _of_methods() -> Iterator[Relation]:
         yield Relation(lead, "<", window, "a customer would be reminded of what was only just ordered")
         allowance = Quantity(method.late_allowance_setting, method.late_allowance_seconds)
         yield Relation(allowance, ">=", Quantity("zero", 0), "nothing ends before it begins")
+        late = Quantity(f"{grace.name} + {allowance.name}", grace.seconds + allowance.seconds)
+        held = Quantity("the longest hold after the window", LONGEST_HOLD_AFTER_WINDOW.total_seconds())
+        yield Relation(late, "<=", held, "money would be taken for stock that was given back")
 
 
 def _of_calls() -> Iterator[Relation]:

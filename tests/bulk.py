@@ -49,7 +49,8 @@ FROM line JOIN made USING (order_id)
 _ATTEMPTS = """
 INSERT INTO payments_paymentattempt (id, order_id, customer_id, number, method, gateway, amount_minor, currency, state,
     version, opened_at, expires_at, due_at, closed_at, opened_stamp, enqueued_stamp, payment_token, fence, gateway_key,
-    gateway_reference, redirect_url, failure_code, doubt_code, questions, correlation_id)
+    gateway_reference, redirect_url, failure_code, doubt_code, questions, correlation_id, grace_seconds,
+    late_allowance_seconds)
 SELECT attempt_id, order_id, customer_id, 1, 'card', 'sandbox', 1250, 'USD', %(state)s,
     1, expires_at - %(window)s, expires_at, CASE WHEN NOT %(is_over)s THEN expires_at END,
     CASE WHEN %(is_over)s THEN expires_at END,
@@ -57,7 +58,7 @@ SELECT attempt_id, order_id, customer_id, 1, 'card', 'sandbox', 1250, 'USD', %(s
         'database', to_char((expires_at - %(window)s) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
         'boot', %(boot)s - extract(epoch FROM %(now)s - (expires_at - %(window)s)),
         'wall', %(wall)s - extract(epoch FROM %(now)s - (expires_at - %(window)s))
-    ), '{}', '', 0, '', '', '', '', '', 0, ''
+    ), '{}', '', 0, '', '', '', '', '', 0, '', 30, 300
 FROM made
 """
 

@@ -7,7 +7,7 @@ so it is never refused for its size: it is held to what can be, and every value 
 import math
 from dataclasses import dataclass
 
-from payments.domain.window import MAX_GRACE, MAX_WINDOW, MIN_WINDOW
+from payments.domain.window import LONGEST_HOLD_AFTER_WINDOW, MAX_GRACE, MAX_WINDOW, MIN_WINDOW
 
 MINUTE = 60
 
@@ -73,6 +73,7 @@ class _Bound:
     reason: str
 
 
+_DAY_SECONDS = int(LONGEST_HOLD_AFTER_WINDOW.total_seconds())
 _ZERO = _Bound(0, "nothing ends before it begins")
 
 
@@ -107,7 +108,7 @@ def merge(*, settings: Terms, wishes: Wishes, gateway: GatewayWindow) -> tuple[T
         "late_allowance_seconds",
         _first(wishes.late_allowance_seconds, settings.late_allowance_seconds),
         at_least=[_ZERO],
-        at_most=[],
+        at_most=[_Bound(_DAY_SECONDS - grace_seconds, "the stock is held for a day after the window at most")],
     )
     reminder_lead_minutes = hold(
         "reminder_lead_minutes",

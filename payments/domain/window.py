@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 MIN_WINDOW = timedelta(minutes=5)  # A customer needs this long to find a card.
 MAX_WINDOW = timedelta(hours=24)  # Stock is not held longer than a day.
+LONGEST_HOLD_AFTER_WINDOW = timedelta(hours=24)  # Of stock whose payment nobody knows the end of: then it goes back.
 MAX_GRACE = timedelta(minutes=5)  # A window that goes on is no window.
 
 

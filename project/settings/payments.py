@@ -36,9 +36,6 @@ PAYMENT_GRACE_SECONDS = environment.integer("PAYMENT_GRACE_SECONDS", PAYMENT_GAT
 # long as a customer may be expected to wait for "we are finding out".
 PAYMENT_LATE_ALLOWANCE_SECONDS = environment.integer("PAYMENT_LATE_ALLOWANCE_SECONDS", 300)
 
-# How long before the deadline a reminder goes out: enough to find a card, and to be believed. 0: none does.
-PAYMENT_REMINDER_LEAD_MINUTES = environment.integer("PAYMENT_REMINDER_LEAD_MINUTES", 5)
-
 # What recording an answer may take after the call is over: a wait for a lock, the longest
 # one as shipped (PAYMENT_LOCK_WAIT_SECONDS).
 PAYMENT_LEASE_MARGIN_SECONDS = environment.integer("PAYMENT_LEASE_MARGIN_SECONDS", 10)

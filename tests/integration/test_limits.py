@@ -51,8 +51,12 @@ BREAKS: list[tuple[dict[str, Any], str, str]] = [
         "PAYMENT_REMINDER_LEASE_SECONDS (45 s)",
     ),
     ({"PAYMENT_REMINDER_RETRY_SECONDS": 0}, "zero (0 s)", "PAYMENT_REMINDER_RETRY_SECONDS (0 s)"),
+    (
+        {"PAYMENT_LATE_ALLOWANCE_SECONDS": 86_400},
+        "PAYMENT_GRACE_SECONDS + PAYMENT_LATE_ALLOWANCE_SECONDS (86430 s)",
+        "the longest hold after the window (86400 s)",
+    ),
     ({"PAYMENT_LATE_ALLOWANCE_SECONDS": -1}, "PAYMENT_LATE_ALLOWANCE_SECONDS (-1 s)", "zero (0 s)"),
-    ({"PAYMENT_REMINDER_LEAD_MINUTES": -1}, "PAYMENT_REMINDER_LEAD_MINUTES (-1 minutes)", "zero (0 s)"),
     (
         {"PAYMENT_GATEWAY_CONNECT_SECONDS": 30},
         "PAYMENT_GATEWAY_CONNECT_SECONDS (30 s)",

@@ -23,7 +23,7 @@ def test_what_is_there_is_stamped_by_method_and_goes_on(customer: User, item: St
         name: factories.place_order(customer=customer, item=item, method=name) for name in settings.PAYMENT_METHODS
     }
     factories.submit(attempts["upi"])
-    call_command("migrate", "payments", "0007_clock_guard", verbosity=0)
+    call_command("migrate", "payments", "0008_expiry_failures", verbosity=0)
     try:
         with connection.cursor() as cursor:
             description = connection.introspection.get_table_description(cursor, "payments_paymentattempt")

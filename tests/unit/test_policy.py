@@ -48,6 +48,13 @@ def test_one_wish_leaves_the_rest_to_the_settings() -> None:
         (Wishes(grace_seconds=301), "grace_seconds", 301, 300, "no window"),
         (Wishes(grace_seconds=-1), "grace_seconds", -1, 0, "nothing ends before it begins"),
         (Wishes(late_allowance_seconds=-1), "late_allowance_seconds", -1, 0, "nothing ends before it begins"),
+        (
+            Wishes(late_allowance_seconds=90_000, grace_seconds=60),
+            "late_allowance_seconds",
+            90_000,
+            86_340,
+            "the stock is held for a day after the window at most",
+        ),
         (Wishes(reminder_lead_minutes=15), "reminder_lead_minutes", 15, 14, "the window is 15 minutes"),
         (Wishes(reminder_lead_minutes=-1), "reminder_lead_minutes", -1, 0, "nothing ends before it begins"),
     ],

@@ -33,7 +33,7 @@ def _stamp_what_is_there(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0007_clock_guard'),
+        ('payments', '0008_expiry_failures'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('auth', '0012_alter_user_first_name_max_length'),
-        ('payments', '0007_clock_guard'),
+        ('payments', '0009_method_policies'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
