@@ -73,8 +73,16 @@ ATTEMPTS = Chain(
     owners="payments_paymentattempt",
     entries="payments_historyentry",
     owner_id="attempt_id",
-    # A charge that the clocks do not allow yet is held: a line in the history, and no other state.
-    steps=frozenset({("", states.AttemptState.OPEN.value), ("queued", "queued"), *states.edges()}),
+    # A line in the history, and no other state: a charge that the clocks do not allow yet is held, and the stock of an
+    # outcome that nobody knows is given back.
+    steps=frozenset(
+        {
+            ("", states.AttemptState.OPEN.value),
+            ("queued", "queued"),
+            *((state.value, state.value) for state in states.UNRESOLVED),
+            *states.edges(),
+        }
+    ),
 )
 
 COMPENSATIONS = Chain(

@@ -90,6 +90,22 @@ FAILURES = Source(
     """,  # noqa: S608 - our own names
 )
 
+# The gateway may know of a payment for long, and meanwhile others want what it holds (payments/lifecycle/release.py).
+HELD_TOO_LONG = Source(
+    "stock in doubt",
+    f"""
+    SELECT a.expires_at, o.id, o.order_id, a.id, {_OPENED}
+    FROM payments_paymentattempt a JOIN payments_order o ON o.id = a.order_id
+    WHERE a.state IN ('charging', 'confirming', 'in_doubt', 'needs_review') AND a.expires_at <= %(now)s
+        AND o.stock_given_back_at IS NULL AND (a.expires_at, a.order_id) > (%(after)s, %(after_id)s)
+        AND NOT EXISTS (
+            SELECT FROM payments_expiryfailure f WHERE f.order_id = o.id AND f.resolved_at IS NULL
+                AND f.due_at > clock_timestamp() AND f.due_at <= clock_timestamp() + interval '1 hour'
+        )
+    ORDER BY a.expires_at, a.order_id LIMIT %(limit)s
+    """,  # noqa: S608 - our own names
+)
+
 _BEFORE_ALL = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
 
 

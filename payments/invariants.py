@@ -17,6 +17,7 @@ from django.db import connection
 from payments import clocks
 from payments.domain import states
 from payments.domain.outcomes import BEGINS_CHARGE
+from payments.domain.window import LONGEST_HOLD_AFTER_WINDOW
 
 ROWS_PER_RULE = 100  # Enough to see what is wrong; a rule that is broken everywhere does not flood the log.
 
@@ -239,6 +240,15 @@ LIVENESS: tuple[Rule, ...] = (
         """,
     ),
     Rule(
+        "doubt_holds_no_stock_for_good",
+        "What nobody knows the end of holds its stock for a day after the window at most.",
+        """
+        SELECT o.order_id, 'stock is held for an attempt that is ' || a.state || ', window until ' || a.expires_at
+        FROM payments_paymentattempt a JOIN payments_order o ON o.id = a.order_id
+        WHERE a.state = ANY(%(unresolved)s) AND a.expires_at < %(held_too_long)s AND o.stock_given_back_at IS NULL
+        """,
+    ),
+    Rule(
         "everything_moves",
         "Whatever is due is taken up soon.",
         """
@@ -264,12 +274,14 @@ LIVENESS: tuple[Rule, ...] = (
 
 def broken(rules: Sequence[Rule] = SAFETY, *, now: datetime | None = None) -> Iterator[Break]:
     """Yield what breaks the rules, at most `ROWS_PER_RULE` for each. `now` is the database's, read when not given."""
+    overdue = (now or clocks.database_now()) - timedelta(seconds=OVERDUE_SECONDS)
     parameters: dict[str, Any] = {
         "slot_holding": sorted(states.SLOT_HOLDING),
         "sweepable": sorted(states.SWEEPABLE),
         "unresolved": sorted(states.UNRESOLVED),
         "begins_charge": sorted(BEGINS_CHARGE),
-        "overdue": (now or clocks.database_now()) - timedelta(seconds=OVERDUE_SECONDS),
+        "overdue": overdue,
+        "held_too_long": overdue - LONGEST_HOLD_AFTER_WINDOW,
     }
     for rule in rules:
         with connection.cursor() as cursor:

@@ -31,6 +31,13 @@ from payments.models import (
 from payments.transactions import require_transaction
 
 
+def limit_wait(*, milliseconds: int) -> None:
+    """Wait for no lock of this transaction longer than so; the database refuses it then."""
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(milliseconds)])
+
+
 def lock_order_of(*, attempt_id: UUID) -> Order | None:
     """Lock the order of an attempt and wait for it; None when there is no such attempt."""
     require_transaction()

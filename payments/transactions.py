@@ -50,7 +50,7 @@ _LOCK_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _CANCELED = "57014"
 
 
-def is_lock_conflict(error: Error) -> bool:
+def is_lock_conflict(error: Exception) -> bool:
     """Tell whether a transaction failed only because another one held something: it may go through the next time."""
     return _code(error) in _LOCK_CONFLICTS
 
@@ -67,7 +67,7 @@ def concerns_rows(error: Exception) -> bool:
     return True
 
 
-def _code(error: Error) -> str | None:
+def _code(error: Exception) -> str | None:
     cause = error.__cause__
     return cause.sqlstate if isinstance(cause, psycopg.Error) else None
 

@@ -9,6 +9,7 @@
     resolve     or nobody knows what became of it: the gateway is asked, and its answer is evidence
     expire      or the window closes first: attempt, order and stock in one transaction
     sweep       whatever is due ends, a thousand at once; what fails is set apart (expiry_failures)
+    release     what is held for a payment that nobody knows the end of goes back after a day
     owe         money that came too late or twice goes back
     compensate  the void or refund is made, under its own key
     retry       after a failure, a new attempt with a new key
@@ -30,6 +31,7 @@ from payments.lifecycle.duties import runs as duty_runs
 from payments.lifecycle.expiry_failures import notify_staff
 from payments.lifecycle.open import RequestedLine, open_order
 from payments.lifecycle.record import record_outcome
+from payments.lifecycle.release import release_stock_in_doubt
 from payments.lifecycle.remind import send_due_reminders, stop_reminders
 from payments.lifecycle.rescue import publish_owed
 from payments.lifecycle.resolve import resolve_attempt
@@ -62,6 +64,7 @@ __all__ = [
     "publish_owed",
     "record_outcome",
     "refund_payment",
+    "release_stock_in_doubt",
     "resolve_attempt",
     "retry_order",
     "retryability",

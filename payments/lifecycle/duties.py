@@ -14,8 +14,9 @@ from payments import clockevents, config
 from payments.clocks import DatabaseClock
 from payments.domain.clock import Detection
 from payments.lifecycle.deliver import deliver_due
+from payments.lifecycle.release import release_stock_in_doubt
 from payments.lifecycle.rescue import Owed, publish_owed
-from payments.lifecycle.sweep import SweepRun, sweep_expired
+from payments.lifecycle.sweep import SWEEP, SweepRun, sweep_expired
 from payments.models import Duty
 
 log = structlog.get_logger(__name__)
@@ -32,9 +33,10 @@ class DutyName(enum.StrEnum):
 
 
 def perform_sweep() -> SweepRun:
-    """Sweep once, up to the cap of a run."""
+    """Sweep once, up to the cap of a run; and give back what was held for too long."""
     run = sweep_expired()
     note_sweep(run)
+    release_stock_in_doubt(actor=SWEEP)
     return run
 
 

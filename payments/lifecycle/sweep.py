@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -173,7 +172,8 @@ class _Sweep:
         """End the next batch; True when there may be more."""
         found: list[Due] = []
         try:
-            with _short_transaction():
+            with transaction():
+                locks.limit_wait(milliseconds=LOCK_WAIT_MILLISECONDS)
                 found = self._lock_next(source)
                 done = self._end(found, is_patient=True) if found else None
             if done is not None:
@@ -219,7 +219,8 @@ class _Sweep:
         """Lock and end them; after a lock conflict again, the last time without waiting for stock rows."""
         for number in range(1, TRIES + 1):
             try:
-                with _short_transaction():
+                with transaction():
+                    locks.limit_wait(milliseconds=LOCK_WAIT_MILLISECONDS)
                     free = locks.lock_orders(order_ids=[candidate.order_id for candidate in found])
                     mine = [candidate for candidate in found if candidate.order_id in free]
                     return self._end(mine, is_patient=number < TRIES)
@@ -283,11 +284,3 @@ class _Sweep:
     def _skipped(self, first: datetime) -> int:
         left = sum(len(due.read(source, now=first, after=None, limit=MAX_LEFT_COUNTED)) for source in due.SOURCES)
         return max(0, left - self._fates[Fate.HELD])
-
-
-@contextmanager
-def _short_transaction() -> Iterator[None]:
-    with transaction():
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MILLISECONDS}")
-        yield

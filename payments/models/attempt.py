@@ -148,6 +148,12 @@ class PaymentAttempt(models.Model):
                 fields=["reminder_at"],
                 condition=Q(state="open", reminder_at__isnull=False),
             ),
+            # Whose stock is given back although nobody knows their end.
+            models.Index(
+                name="attempt_unresolved",
+                fields=["expires_at", "order"],
+                condition=Q(state__in=sorted(states.UNRESOLVED)),
+            ),
             # What the rescue task asks for.
             models.Index(name="attempt_due_for_dispatch", fields=["due_at"], condition=Q(state="queued")),
             models.Index(name="attempt_due_for_asking", fields=["due_at"], condition=Q(state__in=_ASKED_ABOUT)),

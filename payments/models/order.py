@@ -21,6 +21,9 @@ class Order(models.Model):
     currency = models.CharField(max_length=3)
     total_minor = models.BigIntegerField()
     payment_expires_at = models.DateTimeField(help_text="The deadline of the attempt that holds the order's slot.")
+    stock_given_back_at = models.DateTimeField(
+        null=True, blank=True, help_text="Database time from which its stock is no longer held for a payment in doubt."
+    )
     created_at = models.DateTimeField(help_text="Database time.")
     closed_at = models.DateTimeField(null=True, blank=True, help_text="Database time of paid or cancelled.")
 
