@@ -24,7 +24,6 @@ SELECT n, %(prefix)s || '-' || n AS order_number,
     (lpad(to_hex(%(ids)s + n), 12, '0') || '7000' || '8' || lpad(to_hex(n), 15, '0'))::uuid AS order_id,
     (lpad(to_hex(%(ids)s + n), 12, '0') || '7001' || '8' || lpad(to_hex(n), 15, '0'))::uuid AS attempt_id,
     (%(customers)s::int[])[1 + n %% %(customer_count)s] AS customer_id,
-    (%(items)s::bigint[])[1 + n %% %(item_count)s] AS item_id,
     %(first)s::timestamptz + (n %% %(orders)s) * (%(spread)s::interval / %(orders)s) AS expires_at
 FROM generate_series(1, %(orders)s) n
 """
@@ -39,7 +38,8 @@ SELECT order_id, order_number, customer_id, %(order_status)s, %(payment_status)s
 _LINES = """
 WITH line AS (
     INSERT INTO payments_orderline (order_id, item_id, quantity, unit_price_minor)
-    SELECT order_id, item_id, 1, 1250 FROM made RETURNING id, order_id, item_id
+    SELECT order_id, (%(items)s::bigint[])[1 + (n + line * (1 + n %% 3)) %% %(item_count)s], 1, 1250 / %(lines)s
+    FROM made CROSS JOIN generate_series(0, %(lines)s - 1) line RETURNING id, order_id, item_id
 )
 INSERT INTO payments_reservation (line_id, order_id, item_id, quantity, state, closed_at)
 SELECT line.id, line.order_id, line.item_id, 1, %(reservation)s, CASE WHEN %(is_over)s THEN expires_at END
@@ -115,8 +115,9 @@ def make_orders(
     spread: timedelta,
     is_over: bool = False,
     is_bare: bool = False,
+    lines: int = 1,
 ) -> None:
-    """Make `count` orders of one line and one open attempt each; `is_over` makes them expired from the beginning.
+    """Make `count` orders of so many lines and one open attempt each; `is_over` makes them expired from the beginning.
 
     Their deadlines begin `first_deadline_in` from now, which may be negative, and are spread evenly. `prefix` begins
     their numbers, and no two calls may share one. Bare orders have an attempt and nothing else: a crowd.
@@ -132,6 +133,7 @@ def make_orders(
             spread=spread * (share / count),
             is_over=is_over,
             is_bare=is_bare,
+            lines=lines,
         )
 
 
@@ -145,6 +147,7 @@ def _make_orders(
     spread: timedelta,
     is_over: bool,
     is_bare: bool,
+    lines: int,
 ) -> None:
     reading = clocks.read()
     parameters: dict[str, Any] = {
@@ -163,6 +166,7 @@ def _make_orders(
         "wall": reading.wall,
         "stamp": json.dumps({k: v for k, v in reading.as_stamp().items() if k not in {"expected", "watched_since"}}),
         "is_over": is_over,
+        "lines": lines,
         "state": "expired" if is_over else "open",
         "order_status": "cancelled" if is_over else "under_paying",
         "payment_status": "expired" if is_over else "pending",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from beat_schedules.write import write_schedule
 from payments import clocks, lifecycle
@@ -23,7 +24,7 @@ from tests.system import ManagedProcess, System
 pytestmark = pytest.mark.django_db(transaction=True)
 
 CUSTOMERS, ATTEMPTS, ITEMS, SWEEPS, WORKERS = 50, 500, 5, 4, 4
-STARTS_IN, SPREAD = timedelta(seconds=4), timedelta(seconds=12)
+DEADLINES, APART, STARTS_IN = 10, timedelta(seconds=1.2), timedelta(seconds=4)  # Fifty attempts end at each.
 
 
 @pytest.fixture
@@ -96,10 +97,22 @@ def sweep_on(is_over: threading.Event, errors: list[Exception]) -> None:
         connection.close()
 
 
-def test_everybody_around_the_deadlines_of_five_items(processes: list[ManagedProcess], sandbox: SandboxProcess) -> None:
+def test_everybody_around_the_deadlines_of_five_items(
+    processes: list[ManagedProcess], sandbox: SandboxProcess, settings: Settings
+) -> None:
     """No deadlock reaches anyone, each attempt ends exactly once, and the stock adds up."""
     items, users = bulk.make_items(ITEMS, on_hand=1000), bulk.make_customers(CUSTOMERS)
-    bulk.make_orders(ATTEMPTS, prefix="RUSH", customers=users, items=items, first_deadline_in=STARTS_IN, spread=SPREAD)
+    settings.PAYMENT_SWEEP_BATCH_ROWS = 7  # So that several sweeps share what is due at once.
+    for number in range(DEADLINES):
+        bulk.make_orders(
+            ATTEMPTS // DEADLINES,
+            prefix=f"RUSH-{number}",
+            customers=users,
+            items=items,
+            first_deadline_in=STARTS_IN + number * APART,
+            spread=timedelta(0),
+            lines=2,
+        )
     bulk.count_stock()
     before, customers, errors, is_over = deadlocks(), Customers(), list[Exception](), threading.Event()
     sweeps = [threading.Thread(target=sweep_on, args=(is_over, errors)) for _ in range(SWEEPS)]
@@ -130,7 +143,7 @@ def test_everybody_around_the_deadlines_of_five_items(processes: list[ManagedPro
         "paid": ended["succeeded"],
         "cancelled": ended["expired"],
     }
-    sold = sum(StockItem.objects.values_list("sold", flat=True))
+    sold = sum(StockItem.objects.values_list("sold", flat=True)) // 2  # Two lines each.
     assert (sold, set(StockItem.objects.values_list("reserved", flat=True))) == (ended["succeeded"], {0})
     captured = [operation for operation, _ in sandbox.operations() if operation == "capture"]
     assert len(captured) == ended["succeeded"]
