@@ -8,7 +8,6 @@ clock is read, and no evidence is kept. The watcher runs all the time: its own s
 
 import argparse
 import gc
-import json
 import statistics
 import tempfile
 import threading
@@ -32,15 +31,11 @@ from payments.lifecycle.claim import NotClaimed
 from payments.models import PaymentAttempt
 from project.celery import app
 from tests import factories
+from tests.benchmarks.running import own_database, say
 from tests.contract.sandbox_server import API_KEY, SandboxProcess, wait_until
-from tests.faults import forget_connections
 
 DATABASE = "paywindow_bench_guard"
 Swap = Callable[[], AbstractContextManager[None]]
-
-
-def say(name: str, value: float, unit: str) -> None:
-    print(json.dumps({"name": f"guard.{name}", "value": float(f"{value:.5g}"), "unit": unit}), flush=True)
 
 
 @contextmanager
@@ -121,11 +116,11 @@ class Bench:
         charges = 4 * self._charges
         ratios = [block[without_guard][0] / block[with_guard][0] for block in took]
         more_cpu = [block[with_guard][1] - block[without_guard][1] for block in took]
-        say("charges_per_second", charges / statistics.median(block[with_guard][0] for block in took), "1/s")
-        say("cpu_microseconds", statistics.median(more_cpu) / charges * 1e6, "us more a charge, in this process")
+        say("guard.charges_per_second", charges / statistics.median(block[with_guard][0] for block in took), "1/s")
+        say("guard.cpu_microseconds", statistics.median(more_cpu) / charges * 1e6, "us more a charge, in this process")
         low, ratio, high = statistics.quantiles(ratios)
-        say("throughput_ratio_spread", high - low, "between the quartiles of the blocks")
-        say("throughput_ratio", ratio, "with/without")
+        say("guard.throughput_ratio_spread", high - low, "between the quartiles of the blocks")
+        say("guard.throughput_ratio", ratio, "with/without")
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -157,9 +152,9 @@ def measure(arguments: argparse.Namespace) -> None:
     try:
         attempt = bench.an_attempt()
         reading = clocks.read()
-        say("judge_microseconds", microseconds(lambda: guard.judge(attempt, reading=reading)), "us")
-        say("read_microseconds", microseconds(lambda: clocks.Before().reading(now=reading.now)), "us")
-        say("watcher_cpu_share", watcher_cpu_share(seconds=arguments.watch_seconds), "of one core")
+        say("guard.judge_microseconds", microseconds(lambda: guard.judge(attempt, reading=reading)), "us")
+        say("guard.read_microseconds", microseconds(lambda: clocks.Before().reading(now=reading.now)), "us")
+        say("guard.watcher_cpu_share", watcher_cpu_share(seconds=arguments.watch_seconds), "of one core")
         bench.compare(blocks=arguments.blocks)
     finally:
         bench.close()
@@ -174,17 +169,14 @@ def main() -> None:
     parser.add_argument("--watch-seconds", type=float, default=15.0)
     arguments = parser.parse_args()
     app.conf.update(broker_url="memory://", broker_write_url="memory://", broker_read_url="memory://")
-    connection.settings_dict["TEST"]["NAME"] = DATABASE
-    own_database = connection.settings_dict["NAME"]
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder, SandboxProcess(ledger=Path(folder) / "ledger.sqlite") as sandbox:
-            settings.PAYMENT_GATEWAYS = {"sandbox": {"url": sandbox.url, "api_key": API_KEY}}
-            measure(arguments)
-            registry.close_gateways()
-    finally:
-        forget_connections()
-        connection.creation.destroy_test_db(own_database, verbosity=0)
+    with (
+        own_database(DATABASE),
+        tempfile.TemporaryDirectory() as folder,
+        SandboxProcess(ledger=Path(folder) / "ledger.sqlite") as sandbox,
+    ):
+        settings.PAYMENT_GATEWAYS = {"sandbox": {"url": sandbox.url, "api_key": API_KEY}}
+        measure(arguments)
+        registry.close_gateways()
 
 
 if __name__ == "__main__":

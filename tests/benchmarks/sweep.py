@@ -7,13 +7,11 @@ sweep alone, with ever more living attempts around what is due.
 """
 
 import argparse
-import json
 import logging
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from payments.lifecycle.transition import move_attempt
 from payments.models import Order, PaymentAttempt
 from payments.transactions import transaction
 from tests import bulk
-from tests.faults import forget_connections
+from tests.benchmarks.running import own_database, say
 
 DATABASE = "paywindow_bench_sweep"
 
@@ -59,10 +57,6 @@ WITH due AS MATERIALIZED (
 )
 SELECT count(*) FROM closed
 """
-
-
-def say(name: str, value: float, unit: str) -> None:
-    print(json.dumps({"name": name, "value": float(f"{value:.4g}"), "unit": unit}), flush=True)
 
 
 class Orders:
@@ -179,18 +173,6 @@ def flatness(orders: Orders, arguments: argparse.Namespace) -> None:
     say("sweep.flatness", min(rates) / max(rates), "least/greatest rate")
 
 
-@contextmanager
-def own_database() -> Iterator[None]:
-    connection.settings_dict["TEST"]["NAME"] = DATABASE
-    before = connection.settings_dict["NAME"]
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
-    try:
-        yield
-    finally:
-        forget_connections()
-        connection.creation.destroy_test_db(before, verbosity=0)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--due", type=int, default=100_000, help="orders that are due in each round")
@@ -200,11 +182,12 @@ def main() -> None:
     parser.add_argument("--living", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--flat-due", type=int, default=20_000)
     arguments = parser.parse_args()
-    with own_database(), Path(os.devnull).open("w") as nowhere:
+    with own_database(DATABASE), Path(os.devnull).open("w") as nowhere:
         # Every expired attempt has its log line, rendered and written as always; only nobody keeps them.
         handler = logging.getLogger().handlers[0]
         assert isinstance(handler, logging.StreamHandler)
         handler.setStream(nowhere)
+        logging.getLogger().setLevel(logging.INFO)
         orders = Orders(items=arguments.items)
         compare(orders, arguments)
         flatness(orders, arguments)
