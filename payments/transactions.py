@@ -91,6 +91,15 @@ def savepoint() -> Iterator[None]:
         yield
 
 
+def roll_back() -> None:
+    """Undo everything that this transaction has done, and end it without an error. Nothing can be asked after it.
+
+    :raises RuntimeError: outside a transaction.
+    """
+    require_transaction()
+    django_transaction.set_rollback(True)
+
+
 def require_transaction() -> None:
     """Refuse to go on outside a transaction: a lock taken there would be gone at once.
 

@@ -16,6 +16,7 @@
     review      what nobody could find out, a person decides; refunds that a person asks for
     announce    what the host must be told is written with what happened
     deliver     and told to it until it has heard
+    reconcile   what differs between stock, reservations and orders is put right, where that is provable
     rescue      whatever is due and has no job is published again
     duties      how often the sweep and the rescue were run, so that somebody notices when they are not
 
@@ -30,6 +31,7 @@ from payments.lifecycle.duties import DutyName, note_run, note_sweep, perform_de
 from payments.lifecycle.duties import runs as duty_runs
 from payments.lifecycle.expiry_failures import notify_staff
 from payments.lifecycle.open import RequestedLine, open_order
+from payments.lifecycle.reconcile import reconcile_stock
 from payments.lifecycle.record import record_outcome
 from payments.lifecycle.release import release_stock_in_doubt
 from payments.lifecycle.remind import send_due_reminders, stop_reminders
@@ -62,6 +64,7 @@ __all__ = [
     "perform_sweep",
     "preview_sweep",
     "publish_owed",
+    "reconcile_stock",
     "record_outcome",
     "refund_payment",
     "release_stock_in_doubt",

@@ -5,6 +5,7 @@ from payments.models.attempt import PaymentAttempt
 from payments.models.clock import ClockEvent, ClockWitness
 from payments.models.compensation import Compensation, CompensationEntry
 from payments.models.contact import CustomerContact
+from payments.models.correction import StockCorrection
 from payments.models.duty import Duty
 from payments.models.expiry_failure import ExpiryFailure
 from payments.models.gateway_call import GatewayCall
@@ -35,5 +36,6 @@ __all__ = [
     "PolicyChange",
     "Reminder",
     "Reservation",
+    "StockCorrection",
     "StockItem",
 ]

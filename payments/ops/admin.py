@@ -29,6 +29,7 @@ from payments.models import (
     PolicyChange,
     Reminder,
     Reservation,
+    StockCorrection,
     StockItem,
 )
 
@@ -191,6 +192,17 @@ class StockItemAdmin(_LookingOnly, admin.ModelAdmin):
     list_display = ("sku", "name", "unit_price_minor", "currency", "received", "on_hand", "reserved", "sold")
     search_fields = ("sku", "name")
     ordering = ("sku",)
+
+
+@admin.register(StockCorrection)
+class StockCorrectionAdmin(_LookingOnly, admin.ModelAdmin):
+    """What was put right between stock, reservations and orders, by whom and why."""
+
+    list_display = ("at", "what", "order", "item", "detail", "actor", "reason")
+    list_filter = ("what",)
+    search_fields = ("order__order_id", "item__sku")
+    list_select_related = ("order", "item")
+    ordering = ("-at",)
 
 
 @admin.register(Announcement)
