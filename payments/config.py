@@ -255,6 +255,12 @@ def limits() -> Limits:
     )
 
 
+def archive_after_days() -> int:
+    """Read how long after an order closed its payments are archived."""
+    days: int = settings.PAYMENT_ARCHIVE_AFTER_DAYS
+    return days
+
+
 def clock_guard() -> ClockGuard:
     """Read what the clock guard works with."""
     return ClockGuard(

@@ -58,7 +58,10 @@ SAFETY: tuple[Rule, ...] = (
         "An order is paid exactly when one of its attempts has succeeded.",
         """
         SELECT o.order_id, o.status || ' with ' || count(a.id) || ' successes' FROM payments_order o
-        LEFT JOIN payments_paymentattempt a ON a.order_id = o.id AND a.state = 'succeeded'
+        LEFT JOIN (
+            SELECT id, order_id FROM payments_paymentattempt WHERE state = 'succeeded'
+            UNION ALL SELECT id, order_id FROM payments_archivedattempt WHERE state = 'succeeded'
+        ) a ON a.order_id = o.id
         GROUP BY o.id HAVING (o.status = 'paid' AND count(a.id) <> 1) OR (o.status <> 'paid' AND count(a.id) <> 0)
         """,
     ),
@@ -176,6 +179,17 @@ SAFETY: tuple[Rule, ...] = (
             || ', grace of ' || a.grace_seconds || ' s'
         FROM payments_gatewaycall c JOIN payments_paymentattempt a ON a.id = c.attempt_id
         WHERE c.operation = 'capture' AND c.started_at >= a.expires_at + make_interval(secs => a.grace_seconds)
+        """,
+    ),
+    Rule(
+        "archived_whole",
+        "An order whose payments were archived is closed, and has none that was not.",
+        """
+        SELECT o.order_id, o.status || ' with ' || count(a.id) || ' archived and '
+            || (SELECT count(*) FROM payments_paymentattempt l WHERE l.order_id = o.id) || ' other attempts'
+        FROM payments_archivedattempt a JOIN payments_order o ON o.id = a.order_id
+        WHERE o.closed_at IS NULL OR EXISTS (SELECT FROM payments_paymentattempt l WHERE l.order_id = o.id)
+        GROUP BY o.id
         """,
     ),
     Rule(

@@ -144,6 +144,8 @@ SELECT 'held_for_paid_order', id, number, item_id, sku, line_id,
     'the reservation of ' || reserved || ' is active, the order is paid',
     CASE WHEN NOT EXISTS (
         SELECT FROM payments_paymentattempt a WHERE a.order_id = stock.id AND a.state = 'succeeded'
+        UNION ALL
+        SELECT FROM payments_archivedattempt a WHERE a.order_id = stock.id AND a.state = 'succeeded'
     ) THEN 'none of its attempts succeeded' END
 FROM stock WHERE state = 'active' AND status = 'paid'
 UNION ALL

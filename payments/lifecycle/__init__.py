@@ -17,12 +17,14 @@
     announce    what the host must be told is written with what happened
     deliver     and told to it until it has heard
     reconcile   what differs between stock, reservations and orders is put right, where that is provable
+    archive     what ended long ago goes into files, and out of the tables
     rescue      whatever is due and has no job is published again
     duties      how often the sweep and the rescue were run, so that somebody notices when they are not
 
 Each act is one transaction that begins with the order's lock (payments/locks.py) and reads the clock after it.
 """
 
+from payments.lifecycle.archive import archive_attempts
 from payments.lifecycle.charge import charge_attempt
 from payments.lifecycle.claim import claim_attempt
 from payments.lifecycle.compensate import compensate
@@ -48,6 +50,7 @@ __all__ = [
     "RequestedLine",
     "Retryability",
     "SweepRun",
+    "archive_attempts",
     "charge_attempt",
     "claim_attempt",
     "compensate",

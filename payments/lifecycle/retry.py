@@ -123,7 +123,9 @@ def retry_order(
             message = "There is no such order."
             raise NotFound(message)
         reading = clocks.read()
-        last = PaymentAttempt.objects.filter(order=order).order_by("-number")[0]
+        last = PaymentAttempt.objects.filter(order=order).order_by("-number").first()
+        if last is None:
+            _refuse_without_attempt(order)
         in_force = require_method(method or last.method)
         judged = _judge(order=order, last=last, reading=reading, method=lambda: in_force.method)
         attempt = None
@@ -143,6 +145,12 @@ def retry_order(
         _refuse(judged.refused or NoRetry.CLOSED, order=order, last=last, attempts_left=judged.attempts_left)
     log.info("payment_retried", order_id=order.order_id, payment_id=attempt.public_id, number=attempt.number)
     return AttemptView(attempt=attempt, reading=reading)
+
+
+def _refuse_without_attempt(order: Order) -> NoReturn:
+    """Refuse an order whose attempts were archived, or that never had one."""
+    refused = NoRetry.PAID if order.status == OrderStatus.PAID else NoRetry.CLOSED
+    raise RetryRefused(MESSAGES[refused], reason=refused.value, attempts_left=0)
 
 
 def _refuse(refused: NoRetry, *, order: Order, last: PaymentAttempt, attempts_left: int) -> NoReturn:

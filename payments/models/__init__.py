@@ -1,6 +1,7 @@
 """The rows, with the constraints and triggers that refuse what must not be (DESIGN: what the database refuses)."""
 
 from payments.models.announcement import Announcement, AnnouncementDelivery
+from payments.models.archive import ArchivedAttempt, ArchivedCompensation
 from payments.models.attempt import PaymentAttempt
 from payments.models.clock import ClockEvent, ClockWitness
 from payments.models.compensation import Compensation, CompensationEntry
@@ -19,6 +20,8 @@ from payments.models.stock import Reservation, StockItem
 __all__ = [
     "Announcement",
     "AnnouncementDelivery",
+    "ArchivedAttempt",
+    "ArchivedCompensation",
     "ClockEvent",
     "ClockWitness",
     "Compensation",

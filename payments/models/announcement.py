@@ -7,6 +7,7 @@ from django.db.models import Q
 from payments.domain.announcements import AnnouncementKind
 from payments.domain.ids import Prefix, new_id, public_id
 from payments.models.attempt import PaymentAttempt
+from payments.models.kept import kept_unless_archived
 from payments.models.order import Order
 
 
@@ -31,8 +32,14 @@ class Announcement(models.Model):
             models.CheckConstraint(name="announcement_number_positive", condition=Q(number__gte=1)),
             models.UniqueConstraint(name="announcement_numbered_per_order", fields=["order", "number"]),
         ]
+        indexes = [
+            # Nobody reads by it: the database asks whether an attempt that is archived is still referred to.
+            models.Index(name="announcement_by_attempt", fields=["attempt"], condition=Q(attempt__isnull=False)),
+        ]
         triggers = [
-            pgtrigger.Protect(name="announcement_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            kept_unless_archived(
+                name="announcement_append_only", table="payments_announcement", forbids="update or delete"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -90,7 +97,7 @@ class AnnouncementDelivery(models.Model):
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Q(old__delivered_at__isnull=False),
             ),
-            pgtrigger.Protect(name="delivery_kept", operation=pgtrigger.Delete),
+            kept_unless_archived(name="delivery_kept", table="payments_announcementdelivery"),
         ]
         verbose_name_plural = "announcement deliveries"
 

@@ -13,6 +13,7 @@ from payments.domain.money import MAX_AMOUNT_MINOR
 from payments.domain.states import AttemptState
 from payments.domain.window import MAX_GRACE, MAX_WINDOW, MIN_WINDOW
 from payments.models.chain import every_transition_counts
+from payments.models.kept import kept_unless_archived
 from payments.models.order import Order
 
 _TERMINAL = sorted(states.TERMINAL)
@@ -185,7 +186,7 @@ class PaymentAttempt(models.Model):
                     "opened_stamp",
                 ],
             ),
-            pgtrigger.Protect(name="attempt_kept", operation=pgtrigger.Delete),
+            kept_unless_archived(name="attempt_kept", table="payments_paymentattempt"),
         ]
 
     def __str__(self) -> str:

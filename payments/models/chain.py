@@ -9,6 +9,8 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
+from payments.models.kept import kept_unless_archived
+
 
 class ChainedEntry(models.Model):
     """One transition of an owner. A subclass adds the foreign key, and names it to the two functions below.
@@ -70,14 +72,14 @@ def every_transition_counts(*, name: str) -> pgtrigger.Trigger:
     )
 
 
-def chain_triggers(*, name: str, owner: str) -> list[pgtrigger.Trigger]:
+def chain_triggers(*, name: str, owner: str, table: str) -> list[pgtrigger.Trigger]:
     """Give the triggers of a chained table; `owner` is the foreign key, `name` begins their names.
 
     An entry whose predecessor is missing, or ended in another state, is refused. Hashes are computed whatever the
     insert says; an insert that names others is refused, so that a forged row is not given a true hash.
     """
     return [
-        pgtrigger.Protect(name=f"{name}_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        kept_unless_archived(name=f"{name}_append_only", table=table, forbids="update or delete"),
         pgtrigger.Trigger(
             name=f"{name}_chained",
             when=pgtrigger.Before,

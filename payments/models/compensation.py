@@ -14,6 +14,7 @@ from payments.domain.ids import Prefix, new_id, public_id
 from payments.domain.money import MAX_AMOUNT_MINOR
 from payments.models.attempt import PaymentAttempt
 from payments.models.chain import ChainedEntry, chain_constraints, chain_triggers, every_transition_counts
+from payments.models.kept import kept_unless_archived
 from payments.models.order import Order
 
 _AT_REST = sorted({CompensationState.DONE, CompensationState.NEEDS_REVIEW})
@@ -104,7 +105,7 @@ class Compensation(models.Model):
                     "created_at",
                 ],
             ),
-            pgtrigger.Protect(name="compensation_kept", operation=pgtrigger.Delete),
+            kept_unless_archived(name="compensation_kept", table="payments_compensation"),
         ]
 
     def __str__(self) -> str:
@@ -124,5 +125,5 @@ class CompensationEntry(ChainedEntry):
 
     class Meta:
         constraints = chain_constraints(name="compensation_history", owner="compensation")
-        triggers = chain_triggers(name="compensation_history", owner="compensation")
+        triggers = chain_triggers(name="compensation_history", owner="compensation", table="payments_compensationentry")
         verbose_name_plural = "compensation entries"

@@ -8,6 +8,7 @@ from payments.domain.ids import new_id
 from payments.domain.outcomes import Operation
 from payments.models.attempt import PaymentAttempt
 from payments.models.compensation import Compensation
+from payments.models.kept import kept_unless_archived
 
 
 class GatewayCall(models.Model):
@@ -52,7 +53,7 @@ class GatewayCall(models.Model):
                     "started_at",
                 ],
             ),
-            pgtrigger.Protect(name="gateway_call_kept", operation=pgtrigger.Delete),
+            kept_unless_archived(name="gateway_call_kept", table="payments_gatewaycall"),
         ]
 
     def __str__(self) -> str:

@@ -19,5 +19,5 @@ class HistoryEntry(ChainedEntry):
 
     class Meta:
         constraints = chain_constraints(name="history", owner="attempt")
-        triggers = chain_triggers(name="history", owner="attempt")
+        triggers = chain_triggers(name="history", owner="attempt", table="payments_historyentry")
         verbose_name_plural = "history entries"

@@ -60,7 +60,11 @@ class IdempotencyRecord(models.Model):
                 ),
             ),
         ]
-        indexes = [models.Index(name="idempotency_oldest_first", fields=["created_at"])]
+        indexes = [
+            models.Index(name="idempotency_oldest_first", fields=["created_at"]),
+            # Nobody reads by it: the database asks whether an attempt that is archived is still referred to.
+            models.Index(name="idempotency_by_attempt", fields=["attempt"], condition=Q(attempt__isnull=False)),
+        ]
         triggers = [
             # Byte for byte, for as long as it is kept.
             pgtrigger.Protect(

@@ -16,6 +16,8 @@ from payments.domain.ids import Prefix, parse_public_id, public_id
 from payments.models import (
     Announcement,
     AnnouncementDelivery,
+    ArchivedAttempt,
+    ArchivedCompensation,
     ClockEvent,
     ClockWitness,
     Compensation,
@@ -183,6 +185,23 @@ class CompensationAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
     list_select_related = ("order",)
     ordering = ("-created_at",)
     inlines = (_CompensationHistory, _GatewayCalls)
+
+
+class _ArchivedCompensations(_LookingOnly, admin.TabularInline):
+    model = ArchivedCompensation
+    fields = ("state", "version", "head_hash", "head_at")
+
+
+@admin.register(ArchivedAttempt)
+class ArchivedAttemptAdmin(_LookingOnly, admin.ModelAdmin):
+    """Payments whose history is in an archive file, and in which."""
+
+    list_display = ("public_id", "order", "number", "state", "amount_minor", "currency", "archive", "archived_at")
+    list_filter = ("state",)
+    search_fields = ("order__order_id", "archive")
+    list_select_related = ("order",)
+    ordering = ("-archived_at",)
+    inlines = (_ArchivedCompensations,)
 
 
 @admin.register(StockItem)

@@ -109,6 +109,10 @@ PAYMENT_IDEMPOTENCY_LEASE_SECONDS = 30
 # a request of today gets the answer of today.
 PAYMENT_IDEMPOTENCY_KEEP_HOURS = 24
 
+# How long payments stay in the database after their order closed: a year and a month, so that a customer's dispute or
+# refund, which card networks allow for up to a year, and the yearly audit still find them there.
+PAYMENT_ARCHIVE_AFTER_DAYS = environment.integer("PAYMENT_ARCHIVE_AFTER_DAYS", 400)
+
 # Which clocks are independent witnesses (docs/clocks.md). Two that run on one machine, or are set by one faulty time
 # server, are wrong together; so by default Redis and the hosts' wall clocks testify to nothing.
 PAYMENT_CLOCK_HOST_IS_APART = environment.flag("PAYMENT_CLOCK_HOST_IS_APART", default=False)

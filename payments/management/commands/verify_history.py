@@ -3,13 +3,16 @@
 import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
-from payments import audit
+from payments import archive, audit
 from payments.audit import Chain, Verdict
 from payments.domain.chain import BrokenLink, HeadDigest
 from payments.domain.ids import Prefix, parse_public_id, public_id
@@ -34,9 +37,19 @@ class Command(BaseCommand):
             help="Leave later entries out of the digest (they are verified), so that the same digest can be made "
             "again. Name an instant some minutes back: a transaction that is about to commit carries an earlier time.",
         )
+        parser.add_argument(
+            "--archive",
+            type=Path,
+            nargs="+",
+            metavar="FILE",
+            help="Verify archive files and their manifests instead; the database is asked only if it is there.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object per line.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        if options["archive"]:
+            self._verify_files(options["archive"], options)
+            return
         attempt_id: UUID | None = options["attempt"]
         chains = audit.CHAINS if attempt_id is None else (audit.ATTEMPTS,)
         broken = [
@@ -46,13 +59,43 @@ class Command(BaseCommand):
         if any(broken):
             sys.exit(1)
 
+    def _verify_files(self, paths: Sequence[Path], options: dict[str, Any]) -> None:
+        if options["attempt"] or options["heads_until"]:
+            message = "--archive verifies whole files; --attempt and --heads-until are of the database."
+            raise CommandError(message, returncode=_ASKED_WRONGLY)
+        findings = 0
+        for path in paths:
+            found = archive.verify(path)
+            try:
+                archive.compare_with_rows(found)
+                database = "compared"
+            except DatabaseError:
+                database = "not there"
+            findings += len(found.findings)
+            for finding in found.findings:
+                line = {"place": finding.place, "what": finding.what}
+                self.stdout.write(json.dumps(line) if options["json"] else f"{finding.place}: {finding.what}")
+            facts = {
+                "file": found.name,
+                "orders": found.orders,
+                **{name: len(heads) for name, heads in found.heads.items()},
+                "entries": found.entries,
+                "broken": len(found.findings),
+                "copies": found.copies,
+                "database": database,
+            }
+            self.stdout.write(_closing_line(facts, as_json=options["json"]))
+        if findings:
+            sys.exit(1)
+
     def _verify(self, chain: Chain, owner_id: UUID | None, *, heads_until: datetime | None, as_json: bool) -> int:
         """Verify one chain, print what was found, and give the number of broken histories."""
-        histories, entries, broken, heads = 0, 0, 0, HeadDigest()
+        histories, entries, broken, archived, heads = 0, 0, 0, 0, HeadDigest()
         progress = Progress(self.stderr, total=audit.count_owners(chain=chain) if owner_id is None else 1)
         for verdict in audit.verify_histories(chain=chain, owner_id=owner_id, heads_until=heads_until):
             histories += 1
             entries += verdict.entries
+            archived += verdict.is_archived
             if verdict.head is not None:
                 heads.add(owner_id=verdict.owner_id, head=verdict.head)
             if verdict.broken is not None:
@@ -65,12 +108,16 @@ class Command(BaseCommand):
             message = f"There is no payment {public_id(chain.prefix, owner_id)}."
             raise CommandError(message, returncode=_ASKED_WRONGLY)
         facts = {chain.name: histories, "entries": entries, "broken": broken, "heads_sha256": heads.hexdigest()}
+        if archived:
+            facts["archived"] = archived
         if heads_until is not None:
             facts["heads_until"] = heads_until.isoformat()
-        self.stdout.write(
-            json.dumps(facts) if as_json else ", ".join(f"{name}: {fact}" for name, fact in facts.items())
-        )
+        self.stdout.write(_closing_line(facts, as_json=as_json))
         return broken
+
+
+def _closing_line(facts: Mapping[str, object], *, as_json: bool) -> str:
+    return json.dumps(facts) if as_json else ", ".join(f"{name}: {fact}" for name, fact in facts.items())
 
 
 def _broken_line(chain: Chain, verdict: Verdict, broken: BrokenLink, *, as_json: bool) -> str:
