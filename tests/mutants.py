@@ -224,6 +224,34 @@ MUTANTS = (
         "    if False:",
         ("tests/integration/reminding/test_once.py",),
     ),
+    Mutant(
+        "a repair believes what was found before it had the locks",
+        "payments/lifecycle/reconcile.py",
+        "        still = found.get(difference.key)",
+        "        still = difference",
+        ("tests/concurrency/test_reconcile.py",),
+    ),
+    Mutant(
+        "counters are counted from reservations that are wrong themselves",
+        "payments/reconcile.py",
+        "    FROM wrong w LEFT JOIN disputed d ON d.item_id = w.id",
+        "    FROM wrong w LEFT JOIN disputed d ON false",
+        ("tests/integration/test_reconcile_stock.py",),
+    ),
+    Mutant(
+        "what changed after it was archived is deleted",
+        "payments/lifecycle/archive.py",
+        "if line == lines[order_id] and order_id in closed",
+        "if order_id in closed",
+        ("tests/integration/test_archive.py",),
+    ),
+    Mutant(
+        "a payment whose refund is open is archived",
+        "payments/lifecycle/archive.py",
+        "(c.state <> 'done' OR c.closed_at > %(before)s)",
+        "c.closed_at > %(before)s",
+        ("tests/integration/test_archive.py",),
+    ),
 )
 
 
