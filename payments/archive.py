@@ -202,15 +202,15 @@ def _compare(found: Verified, manifest: Mapping[str, Any], *, lines: Sequence[st
         if _sha256(line) != sha256:
             found.report("it is not what was written: its SHA-256 is not the manifest's", line=number)
     for name, here, there in (
-        ("file", found.name, manifest.get("file")),
+        ("names", found.name, manifest.get("file")),
         ("lines", len(lines), len(expected)),
         ("orders", found.orders, manifest.get("orders")),
         ("entries", found.entries, manifest.get("entries")),
         ("heads", _named_heads(found), manifest.get("heads")),
     ):
         if here != there:
-            shown = "" if name == "heads" else f": here {here}, there {there}"
-            found.report(f"its {name} are not those of the manifest{shown}")
+            shown = "" if name == "heads" else f": {here}, and {there} in the manifest"
+            found.report(f"{name} differ from the manifest's{shown}")
 
 
 def _read_line(line: str, *, number: int, into: Verified) -> None:
