@@ -50,13 +50,6 @@ def lock_order(*, order_id: str) -> Order | None:
     return Order.objects.select_for_update(of=("self",)).filter(order_id=order_id).first()
 
 
-def lock_orders_free(*, order_ids: Collection[UUID]) -> list[UUID]:
-    """Lock those of some orders that nobody else holds, and wait for none."""
-    require_transaction()
-    rows = Order.objects.select_for_update(of=("self",), skip_locked=True).filter(id__in=order_ids)
-    return list(rows.order_by("id").values_list("id", flat=True))
-
-
 def lock_order_of_compensation(*, compensation_id: UUID) -> Order | None:
     """Lock the order of a compensation and wait for it; None when there is no such compensation."""
     require_transaction()

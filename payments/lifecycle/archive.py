@@ -8,7 +8,7 @@ Orders, lines and reservations stay: stock adds up from them.
 """
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,6 +45,10 @@ WHERE o.closed_at <= %(before)s AND (%(order_ids)s::uuid[] IS NULL OR o.id = ANY
         SELECT FROM payments_announcement n JOIN payments_announcementdelivery d ON d.announcement_id = n.id
         WHERE n.order_id = o.id AND d.due_at IS NOT NULL
     )
+    AND NOT EXISTS (
+        SELECT FROM payments_reminder r JOIN payments_paymentattempt a ON a.id = r.attempt_id
+        WHERE a.order_id = o.id AND r.due_at IS NOT NULL
+    )
     -- The answer to a repeated request may still need the attempt.
     AND NOT EXISTS (
         SELECT FROM payments_idempotencyrecord i JOIN payments_paymentattempt a ON a.id = i.attempt_id
@@ -68,6 +72,10 @@ SELECT o.id, o.order_id, (SELECT count(*) FROM payments_paymentattempt a WHERE a
     'gateway_calls', coalesce((
         SELECT jsonb_agg(to_jsonb(c) ORDER BY c.started_at, c.id) FROM payments_gatewaycall c
         JOIN payments_paymentattempt a ON a.id = c.attempt_id WHERE a.order_id = o.id
+    ), '[]'),
+    'reminders', coalesce((
+        SELECT jsonb_agg(to_jsonb(r) ORDER BY r.id) FROM payments_reminder r
+        JOIN payments_paymentattempt a ON a.id = r.attempt_id WHERE a.order_id = o.id
     ), '[]'),
     'compensations', coalesce((
         SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object('history', coalesce((
@@ -117,6 +125,10 @@ _DELETE_SQL = (
     """
     DELETE FROM payments_gatewaycall c USING payments_archivedattempt r
     WHERE r.id = c.attempt_id AND r.order_id = ANY(%(order_ids)s)
+    """,
+    """
+    DELETE FROM payments_reminder m USING payments_archivedattempt r
+    WHERE r.id = m.attempt_id AND r.order_id = ANY(%(order_ids)s)
     """,
     "DELETE FROM payments_compensation WHERE order_id = ANY(%(order_ids)s)",
     "DELETE FROM payments_paymentattempt WHERE order_id = ANY(%(order_ids)s)",
@@ -203,7 +215,7 @@ def _archive_batch(
 def _delete(lines: Mapping[UUID, _Line], *, file: ArchiveFile, before: datetime, is_dry_run: bool) -> set[UUID]:
     """Delete what is still what was written, and give the orders that it was."""
     with transaction():
-        free = locks.lock_orders_free(order_ids=list(lines))
+        free = locks.lock_orders(order_ids=list(lines))
         now = clocks.database_now()
         closed = set(_closed(before=before, limit=None, order_ids=free))
         same = [order_id for order_id, line in _read(free).items() if line == lines[order_id] and order_id in closed]
@@ -220,11 +232,11 @@ def _delete(lines: Mapping[UUID, _Line], *, file: ArchiveFile, before: datetime,
     return set(same)
 
 
-def _closed(*, before: datetime, limit: int | None, order_ids: Sequence[UUID] | None = None) -> list[UUID]:
+def _closed(*, before: datetime, limit: int | None, order_ids: Collection[UUID] | None = None) -> list[UUID]:
     parameters: dict[str, Any] = {
         "before": before,
         "limit": limit,
-        "order_ids": order_ids,
+        "order_ids": None if order_ids is None else list(order_ids),
         "terminal": sorted(states.TERMINAL),
     }
     with connection.cursor() as cursor:
@@ -232,7 +244,7 @@ def _closed(*, before: datetime, limit: int | None, order_ids: Sequence[UUID] | 
         return [order_id for (order_id,) in cursor.fetchall()]
 
 
-def _read(order_ids: Sequence[UUID]) -> dict[UUID, _Line]:
+def _read(order_ids: Collection[UUID]) -> dict[UUID, _Line]:
     """Read the lines of orders, in their order, in one statement."""
     with connection.cursor() as cursor:
         cursor.execute(_LINES_SQL, {"order_ids": list(order_ids)})

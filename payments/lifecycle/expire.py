@@ -30,7 +30,7 @@ class Over(NamedTuple):
 
     order_id: UUID
     order_number: str  # The shop's.
-    attempt_id: UUID
+    attempt_id: UUID | None  # None for an order that has none.
     expires_at: datetime
     judgement: Judgement
 
@@ -142,7 +142,7 @@ def _expire(over: Sequence[Over], *, now: datetime, actor: str, is_announced: bo
     judged = [
         {
             "order_id": str(one.order_id),
-            "attempt_id": str(one.attempt_id),
+            "attempt_id": None if one.attempt_id is None else str(one.attempt_id),
             "announcement_id": str(new_id()),
             "clocks": one.judgement.as_evidence(),
         }

@@ -25,7 +25,7 @@ from psycopg.errors import IntegrityError, LockNotAvailable, RaiseException
 from payments import clocks, guard, locks, reconcile
 from payments.domain.clock import Judgement, Reading, Ruling
 from payments.domain.states import AttemptState, PaymentStatus, ReservationState
-from payments.lifecycle.expire import expire_locked_orders
+from payments.lifecycle.expire import Over, expire_locked_orders
 from payments.models import Order, PaymentAttempt, StockCorrection, StockItem
 from payments.reconcile import Difference, Kind
 from payments.transactions import after_commit, roll_back, savepoint, transaction
@@ -274,7 +274,9 @@ def _end_or_mark(difference: Difference, *, order: Order, reading: Reading, acto
     judgement = guard.judge(last or _unstamped(order), reading=reading)
     is_over = judgement.ruling is Ruling.EXPIRE or (last is None and reading.now >= order.payment_expires_at)
     if is_over:
-        if not expire_locked_orders({order.id: judgement}, now=reading.now, actor=actor):
+        attempt_id = None if last is None else last.id
+        over = Over(order.id, order.order_id, attempt_id, order.payment_expires_at, judgement)
+        if not expire_locked_orders([over], now=reading.now, actor=actor):
             return _left(difference, "its expiry changed nothing: look at its attempts")
     elif judgement.ruling is Ruling.CHARGE and last is not None and last.state == AttemptState.FAILED:
         Order.objects.filter(id=order.id).update(payment_status=PaymentStatus.FAILED)

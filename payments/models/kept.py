@@ -19,6 +19,7 @@ _RECORDS = {
     """,
     "payments_historyentry": f"{_OF_ATTEMPT} AND {_HEAD}",
     "payments_gatewaycall": _OF_ATTEMPT,
+    "payments_reminder": _OF_ATTEMPT,
     "payments_compensation": f"""
         SELECT FROM payments_archivedcompensation r
         WHERE r.id = OLD.id AND r.version = OLD.version AND r.state = OLD.state AND {_NOW}

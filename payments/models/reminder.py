@@ -6,6 +6,7 @@ from django.db.models import Q
 
 from payments.domain.reminders import EDGES, ENDED_WITHOUT, WAITING, Channel, ReminderState
 from payments.models.attempt import PaymentAttempt
+from payments.models.kept import kept_unless_archived
 
 _WAITING = sorted(WAITING)
 _ENDED_WITHOUT = sorted(ENDED_WITHOUT)
@@ -81,7 +82,7 @@ class Reminder(models.Model):
                 """,
             ),
             pgtrigger.ReadOnly(name="reminder_facts", fields=["attempt", "channel", "owed_at"]),
-            pgtrigger.Protect(name="reminder_kept", operation=pgtrigger.Delete),
+            kept_unless_archived(name="reminder_kept", table="payments_reminder"),
         ]
 
     def __str__(self) -> str:

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0009_stock_corrections'),
+        ('payments', '0012_stock_corrections'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('payments', '0007_clock_guard'),
+        ('payments', '0011_stock_in_doubt'),
     ]
 
     operations = [
