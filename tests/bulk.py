@@ -114,13 +114,14 @@ def make_orders(
     first_deadline_in: timedelta,
     spread: timedelta,
     is_over: bool = False,
-    is_bare: bool = False,
+    has_history: bool = True,
     lines: int = 1,
 ) -> None:
     """Make `count` orders of so many lines and one open attempt each; `is_over` makes them expired from the beginning.
 
     Their deadlines begin `first_deadline_in` from now, which may be negative, and are spread evenly. `prefix` begins
-    their numbers, and no two calls may share one. Bare orders have an attempt and nothing else: a crowd.
+    their numbers, and no two calls may share one. A crowd may do without lines and
+    history, and then breaks the invariants.
     """
     for first in range(0, count, _ORDERS_PER_TRANSACTION):
         share = min(_ORDERS_PER_TRANSACTION, count - first)
@@ -132,7 +133,7 @@ def make_orders(
             first_deadline_in=first_deadline_in + spread * (first / count),
             spread=spread * (share / count),
             is_over=is_over,
-            is_bare=is_bare,
+            has_history=has_history,
             lines=lines,
         )
 
@@ -146,7 +147,7 @@ def _make_orders(
     first_deadline_in: timedelta,
     spread: timedelta,
     is_over: bool,
-    is_bare: bool,
+    has_history: bool,
     lines: int,
 ) -> None:
     reading = clocks.read()
@@ -175,8 +176,15 @@ def _make_orders(
     with transaction(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute("SET LOCAL statement_timeout = 0")
-        for statement in (_MADE, _ORDERS, _ATTEMPTS, *(() if is_bare else (_LINES, _HISTORY))):
-            cursor.execute(statement, parameters)
+        for statement, is_wanted in (
+            (_MADE, True),
+            (_ORDERS, True),
+            (_ATTEMPTS, True),
+            (_LINES, lines > 0),
+            (_HISTORY, has_history),
+        ):
+            if is_wanted:
+                cursor.execute(statement, parameters)
 
 
 def count_stock() -> None:

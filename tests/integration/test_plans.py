@@ -30,7 +30,7 @@ Statement = tuple[str, Any]
 def crowd(customer: User, item: StockItem) -> None:
     """A million attempts: most have ended, some live, and a hundred are due."""
     common: dict[str, Any] = {"customers": [customer.pk], "items": [item.pk]}
-    bare = {**common, "is_bare": True}
+    bare = {**common, "lines": 0, "has_history": False}
     ended, due = CROWD - LIVING, 100
     bulk.make_orders(ended, prefix="O", first_deadline_in=-1000 * MINUTES, spread=900 * MINUTES, is_over=True, **bare)
     bulk.make_orders(LIVING - due, prefix="L", first_deadline_in=2 * MINUTES, spread=10 * MINUTES, **bare)
