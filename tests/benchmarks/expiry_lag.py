@@ -128,12 +128,14 @@ def measure(arguments: argparse.Namespace) -> None:
     bulk.count_stock()
     observer = Observer()
     observer.start()
-    wait_until(lambda: time.monotonic() >= began + starts_in, what="the first round")
-    rates = [payments.rate_until(began + starts_in + (number + 1) * seconds) for number in range(2 * rounds + 1)]
-    wait_until(_nothing_is_due, what="the last is swept")
-    time.sleep(10 * LOOK_EVERY_SECONDS)  # noqa: TID251 - for the observer's last look
-    observer.is_over.set()
-    observer.join()
+    try:
+        threading.Event().wait(began + starts_in - time.monotonic())
+        rates = [payments.rate_until(began + starts_in + (number + 1) * seconds) for number in range(2 * rounds + 1)]
+        wait_until(_nothing_is_due, what="the last is swept")
+        threading.Event().wait(10 * LOOK_EVERY_SECONDS)  # For the observer's last look.
+    finally:
+        observer.is_over.set()
+        observer.join()
     deadlines = list(
         PaymentAttempt.objects.filter(state="expired", expires_at__gte=first - timedelta(seconds=1)).values_list(
             "expires_at", flat=True
