@@ -9,6 +9,7 @@
     resolve     or nobody knows what became of it: the gateway is asked, and its answer is evidence
     expire      or the window closes first: attempt, order and stock in one transaction
     sweep       whatever is due ends, a thousand at once; what fails is set apart (expiry_failures)
+    cleanup     the same, when a person asks for it, who is told of each row
     release     what is held for a payment that nobody knows the end of goes back after a day
     owe         money that came too late or twice goes back
     compensate  the void or refund is made, under its own key
@@ -27,6 +28,7 @@ Each act is one transaction that begins with the order's lock (payments/locks.py
 from payments.lifecycle.archive import archive_attempts
 from payments.lifecycle.charge import charge_attempt
 from payments.lifecycle.claim import claim_attempt
+from payments.lifecycle.cleanup import COUNTED_UP_TO, Backlog, Cleanup, clean_up, read_backlog
 from payments.lifecycle.compensate import compensate
 from payments.lifecycle.deliver import deliver_due
 from payments.lifecycle.duties import DutyName, note_run, note_sweep, perform_deliveries, perform_rescue, perform_sweep
@@ -42,17 +44,22 @@ from payments.lifecycle.resolve import resolve_attempt
 from payments.lifecycle.retry import Retryability, retry_order, retryability
 from payments.lifecycle.review import decide_compensation, decide_review, refund_payment
 from payments.lifecycle.submit import submit_attempt
-from payments.lifecycle.sweep import Fate, SweepRun, preview_sweep, sweep_expired
+from payments.lifecycle.sweep import Fate, Row, SweepRun, preview_sweep, sweep_expired
 
 __all__ = [
+    "COUNTED_UP_TO",
+    "Backlog",
+    "Cleanup",
     "DutyName",
     "Fate",
     "RequestedLine",
     "Retryability",
+    "Row",
     "SweepRun",
     "archive_attempts",
     "charge_attempt",
     "claim_attempt",
+    "clean_up",
     "compensate",
     "decide_compensation",
     "decide_review",
@@ -67,6 +74,7 @@ __all__ = [
     "perform_sweep",
     "preview_sweep",
     "publish_owed",
+    "read_backlog",
     "reconcile_stock",
     "record_outcome",
     "refund_payment",

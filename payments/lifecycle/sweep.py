@@ -16,15 +16,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 from django.db import Error, connection
 
 from payments import clocks, config, due, guard, locks
 from payments.domain.clock import Judgement, Reading, Ruling
-from payments.due import Due, Source
+from payments.due import Due, Scope, Source
 from payments.lifecycle.expire import Over, expire_locked_orders
 from payments.lifecycle.expiry_failures import note_failure
 from payments.transactions import concerns_rows, is_lock_conflict, release_connection, transaction
@@ -40,6 +41,8 @@ FIRST_PAUSE_SECONDS = 0.05
 
 FAILURES_PER_RUN = 100  # Tried again, and set apart at the most.
 MAX_LEFT_COUNTED = 1000
+
+HELD_BY_OTHERS = "somebody else is at it"
 
 
 class Fate(enum.StrEnum):
@@ -75,22 +78,27 @@ class SweepRun:
 
 
 def sweep_expired(
-    *, limit: int | None = None, actor: str = SWEEP, report: Callable[[Row], None] | None = None
+    *,
+    limit: int | None = None,
+    actor: str = SWEEP,
+    scope: Scope = due.ORDERS,
+    report: Callable[[Row], None] | None = None,
 ) -> SweepRun:
     """Expire what is due, up to the cap of a run, or `limit` orders. `report` hears of each candidate."""
-    return _Sweep(limit=limit, actor=actor, report=report).run()
+    return _Sweep(limit=limit, actor=actor, scope=scope, report=report).run()
 
 
-def preview_sweep(*, limit: int | None = None) -> Iterator[Row]:
+def preview_sweep(*, limit: int | None = None, scope: Scope = due.ORDERS) -> Iterator[Row]:
     """Tell what `sweep_expired` would do now: the same candidates, judged by the same guard. Changes nothing."""
-    reading = clocks.read()
-    return islice(_preview(reading), limit)
+    return islice(_preview(clocks.read(), scope), limit)
 
 
-def _preview(reading: Reading) -> Iterator[Row]:
-    for source in (*due.SOURCES, due.FAILURES):
-        for candidate in due.read_all(source, now=_latest(reading), limit=config.limits().sweep_batch_rows):
-            yield _row(candidate, guard.judge(candidate, reading=reading))
+def _preview(reading: Reading, scope: Scope) -> Iterator[Row]:
+    now, batch_rows = latest(reading), config.limits().sweep_batch_rows
+    candidates = [due.read_all(source, now=now, limit=batch_rows) for source in scope.sources]
+    again = due.read(scope.failures, now=now, after=None, limit=FAILURES_PER_RUN)
+    for candidate in chain(*candidates, again):
+        yield _row(candidate, guard.judge(candidate, reading=reading))
 
 
 def _row(candidate: Due, judgement: Judgement) -> Row:
@@ -98,7 +106,7 @@ def _row(candidate: Due, judgement: Judgement) -> Row:
     return Row(fates.get(judgement.ruling, Fate.LEFT), candidate, judgement.why)
 
 
-def _latest(reading: Reading) -> datetime:
+def latest(reading: Reading) -> datetime:
     """Give the time that chooses candidates: a clock that was set back must not keep the sweep from looking."""
     return max(reading.now, reading.expected or reading.now)
 
@@ -113,33 +121,35 @@ class _Done(NamedTuple):
 class _Sweep:
     """One run, and what it has done so far. Its threads share the place in the source that they have come to."""
 
-    def __init__(self, *, limit: int | None, actor: str, report: Callable[[Row], None] | None) -> None:
+    def __init__(self, *, limit: int | None, actor: str, scope: Scope, report: Callable[[Row], None] | None) -> None:
         limits = config.limits()
         self._batch_rows, self._batches_left = limits.sweep_batch_rows, limits.sweep_batches_per_run
         self._threads = limits.sweep_threads if report is None else 1  # Who listens is told in order.
-        self._limit, self._actor, self._report = limit, actor, report
+        self._limit, self._actor, self._scope, self._report = limit, actor, scope, report
         self._lock = threading.Lock()
         self._after: Due | None = None
         self._is_exhausted = False
         self._taken = self._batches = 0
         self._fates: Counter[Fate] = Counter()
+        self._left: set[UUID] = set()
         self._held_why = ""
         self._lag_seconds = 0.0
 
     def run(self) -> SweepRun:
-        started, first = time.monotonic(), _latest(clocks.read())
+        started, first = time.monotonic(), latest(clocks.read())
         is_finished = True
-        for source in due.SOURCES:
+        for source in self._scope.sources:
             self._sweep(source)
-            is_finished = is_finished and (self._is_exhausted or self._limit is not None)
+            is_finished = is_finished and (self._is_exhausted or self._taken == self._limit)
         self._try_failures_again()
         is_told = bool(self._fates[Fate.EXPIRE] or self._fates[Fate.FAILED] or not is_finished)
+        is_looked_after = is_finished and (is_told or self._report is not None)
         run = SweepRun(
             expired_orders=self._fates[Fate.EXPIRE],
             held_orders=self._fates[Fate.HELD],
             held_why=self._held_why,
             failed_orders=self._fates[Fate.FAILED],
-            skipped_orders=self._skipped(first) if is_told and is_finished else 0,
+            skipped_orders=self._count_skipped(first) if is_looked_after else 0,
             batches=self._batches,
             lag_seconds=round(self._lag_seconds, 6),
             duration_seconds=round(time.monotonic() - started, 6),
@@ -192,7 +202,7 @@ class _Sweep:
                 return []
             self._batches_left -= 1
             self._batches += 1
-            found = locks.lock_due(source, now=_latest(clocks.read()), after=self._after, limit=rows)
+            found = locks.lock_due(source, now=latest(clocks.read()), after=self._after, limit=rows)
             self._is_exhausted = len(found) < rows
             self._taken += len(found)
             self._after = found[-1] if found else self._after
@@ -223,7 +233,9 @@ class _Sweep:
                     locks.limit_wait(milliseconds=LOCK_WAIT_MILLISECONDS)
                     free = locks.lock_orders(order_ids=[candidate.order_id for candidate in found])
                     mine = [candidate for candidate in found if candidate.order_id in free]
-                    return self._end(mine, is_patient=number < TRIES)
+                    others = [Row(Fate.LEFT, one, HELD_BY_OTHERS) for one in found if one.order_id not in free]
+                    done = self._end(mine, is_patient=number < TRIES)
+                    return done._replace(rows=[*done.rows, *others])
             except Error as error:
                 if number == TRIES or not is_lock_conflict(error):
                     raise
@@ -256,7 +268,7 @@ class _Sweep:
         return _Done(
             reading.now,
             [
-                row._replace(fate=Fate.LEFT, why="somebody else is at it")
+                row._replace(fate=Fate.LEFT, why=HELD_BY_OTHERS)
                 if row.fate is Fate.EXPIRE and row.candidate.order_id not in ended
                 else row
                 for row in rows
@@ -272,15 +284,28 @@ class _Sweep:
                     self._lag_seconds = max(self._lag_seconds, (done.now - row.candidate.expires_at).total_seconds())
                 elif row.fate is Fate.HELD:
                     self._held_why = self._held_why or row.why
+                elif row.fate is Fate.LEFT:
+                    self._left.add(row.candidate.order_id)
                 if self._report is not None:
                     self._report(row)
 
     def _try_failures_again(self) -> None:
         """Try the orders that failed before, those of them that are due again, each by itself."""
         rows = FAILURES_PER_RUN if self._limit is None else min(FAILURES_PER_RUN, self._limit - self._taken)
-        for candidate in due.read(due.FAILURES, now=_latest(clocks.read()), after=None, limit=rows):
+        for candidate in due.read(self._scope.failures, now=latest(clocks.read()), after=None, limit=rows):
             self._take_apart([candidate])
 
-    def _skipped(self, first: datetime) -> int:
-        left = sum(len(due.read(source, now=first, after=None, limit=MAX_LEFT_COUNTED)) for source in due.SOURCES)
-        return max(0, left - self._fates[Fate.HELD])
+    def _count_skipped(self, first: datetime) -> int:
+        """Count what was due when the run began and is still there, and tell of what nobody has been told of."""
+        if self._taken == self._limit:
+            return 0  # Then it may only be more than the limit.
+        reading = clocks.read()
+        skipped = [
+            candidate
+            for source in self._scope.sources
+            for candidate in due.read(source, now=first, after=None, limit=MAX_LEFT_COUNTED)
+            if guard.judge(candidate, reading=reading).ruling is Ruling.EXPIRE
+        ]
+        unknown = [candidate for candidate in skipped if candidate.order_id not in self._left]
+        self._count(_Done(reading.now, [Row(Fate.LEFT, candidate, HELD_BY_OTHERS) for candidate in unknown]))
+        return len(skipped)

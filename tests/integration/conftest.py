@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from payments import dispatch
 from project.celery import app
-from tests import hooks
+from tests import hooks, overdue
 from tests.faults import SilentServer
 from tests.integration.api_client import Api
 from tests.receiver import NEW_SECRET
@@ -42,6 +42,14 @@ def silent_server() -> Iterator[SilentServer]:
     server = SilentServer()
     yield server
     server.release()
+
+
+@pytest.fixture
+def poisoned(transactional_db: None) -> Iterator[str]:
+    """A number of an order: the database raises when that order is closed."""
+    overdue.poison()
+    yield overdue.POISONED
+    overdue.heal()
 
 
 def _use_broker(url: str) -> None:

@@ -1,8 +1,7 @@
 """The sweep at full strength: what stands in its way is set apart, told, and tried again; everything else ends."""
 
 import threading
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 from datetime import timedelta
 from typing import Any
 
@@ -13,53 +12,15 @@ from django.core import mail
 from django.db import connection
 from pytest_django import Settings
 
-from payments import clocks, lifecycle
+from payments import lifecycle
 from payments.lifecycle.sweep import FIRST_PAUSE_SECONDS, LOCK_WAIT_MILLISECONDS, TRIES, Fate
 from payments.models import ExpiryFailure, Order, PaymentAttempt, StockItem
 from tests import bulk, factories
 from tests.factories import steps
+from tests.overdue import due_order, heal, held, make_due_again
 from tests.system import test_database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def poisoned() -> Iterator[str]:
-    """A number of an order: the database raises when that order is closed."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN RAISE EXCEPTION 'order % is poisoned', NEW.order_id; END $$;
-            CREATE TRIGGER poison BEFORE UPDATE ON payments_order FOR EACH ROW
-            WHEN (NEW.order_id LIKE 'POISON%%' AND NEW.status = 'cancelled') EXECUTE FUNCTION poison()
-            """
-        )
-    yield "POISON-1"
-    heal()
-
-
-def heal() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("DROP FUNCTION IF EXISTS poison() CASCADE")
-
-
-def due_order(customer: User, item: StockItem, order_id: str | None = None) -> PaymentAttempt:
-    attempt = factories.place_order(customer=customer, item=item, order_id=order_id)
-    factories.age_attempt(attempt.id, seconds_left=-1)
-    return attempt
-
-
-def make_due_again(failure: ExpiryFailure) -> None:
-    ExpiryFailure.objects.filter(pk=failure.pk).update(due_at=clocks.database_now())
-
-
-@contextmanager
-def held(sql: str, *parameters: Any) -> Iterator[psycopg.Connection[Any]]:
-    """Another session that holds a lock."""
-    with psycopg.connect(test_database_url()) as session:
-        session.execute(sql, parameters)
-        yield session
 
 
 def test_one_poisoned_order_of_a_thousand_is_set_apart_and_the_others_end(
