@@ -29,6 +29,7 @@ from payments.breaker import Breaker
 CHARGE_TASK = "payments.charge"
 RESOLVE_TASK = "payments.resolve"
 COMPENSATE_TASK = "payments.compensate"
+SWEEP_TASK = "payments.sweep_expired"
 
 IDLE_SECONDS = 5  # A connection that nothing was sent over for so long is closed: the broker may have dropped it.
 

@@ -6,11 +6,12 @@ from typing import Annotated, Self
 from ninja import Schema
 from pydantic import ConfigDict, Field, StringConstraints
 
+from payments.domain.ids import Prefix, public_id
 from payments.domain.messages import order_message
 from payments.domain.money import MAX_AMOUNT_MINOR
 from payments.domain.states import AttemptState, OrderStatus, PaymentStatus
 from payments.domain.window import is_over, remaining_seconds
-from payments.lifecycle import retryability
+from payments.lifecycle import COUNTED_UP_TO, Backlog, Cleanup, Fate, Row, retryability
 from payments.models import Compensation
 from payments.queries import AttemptView, OrderView
 
@@ -213,6 +214,97 @@ class PaymentStatusOut(Schema):
                 unresolved=view.unresolved,
             ),
         )
+
+
+class ExpiredCountOut(Schema):
+    """How many orders are over and have not ended, by the database's clock."""
+
+    expired_count: int = Field(description=f"Due now, those that failed included; counted up to {COUNTED_UP_TO}.")
+    is_capped: bool = Field(description="Whether there are more than were counted.")
+    failed_count: int = Field(description="How many of them could not be ended; they are tried again by themselves.")
+    oldest_expires_at: datetime | None = Field(description="The deadline of the oldest; null when there is none.")
+    server_now: datetime
+
+    @classmethod
+    def of(cls, backlog: Backlog) -> Self:
+        """Describe what is due at the moment when it was read."""
+        return cls(
+            expired_count=backlog.orders,
+            is_capped=backlog.is_capped,
+            failed_count=backlog.failed_orders,
+            oldest_expires_at=backlog.oldest_expires_at,
+            server_now=backlog.server_now,
+        )
+
+
+class CleanupIn(Strict):
+    """How much of a cleanup is wanted."""
+
+    limit: int = Field(default=1000, ge=1, le=1000, description="How many are taken, the oldest first.")
+    dry_run: bool = Field(default=False, description="Change nothing, and say what a run would do.")
+
+
+class CleanupRowOut(Schema):
+    """One order, and what the cleanup does with it."""
+
+    order_id: str = Field(examples=["ORD-ABC123"])
+    payment_id: str = Field(description="Its latest payment.", examples=["pay_0198f0c2e4b27c3a9d1e5f60718293a4"])
+    expires_at: datetime
+    fate: Fate = Field(
+        description="expire: it ends. held: the clocks disagree about it. left: somebody else is at it, or it "
+        "is not over. failed: it could not be ended, and is tried again later."
+    )
+    reason: str = Field(examples=["the window is over"])
+    last_failure: str | None = Field(description="Why it could not be ended before, if it is tried again.")
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """Describe a row of the sweep."""
+        candidate = row.candidate
+        return cls(
+            order_id=candidate.order_number,
+            payment_id=public_id(Prefix.PAYMENT, candidate.attempt_id),
+            expires_at=candidate.expires_at,
+            fate=row.fate,
+            reason=row.why,
+            last_failure=candidate.failure or None,
+        )
+
+
+class CleanupOut(Schema):
+    """What a cleanup did or, dry, would do."""
+
+    dry_run: bool
+    ended_count: int
+    held_count: int = Field(description="Left alone because the clocks disagree about them.")
+    failed_count: int = Field(description="Could not be ended; tried again later by themselves.")
+    left_count: int = Field(description="Somebody else was at them, or they were not over.")
+    waiting_count: int = Field(description="Failed before, and not due again yet; not among the rows.")
+    more_due_count: int = Field(description=f"Due, and past the limit; counted up to {COUNTED_UP_TO}.")
+    duration_seconds: float
+    rows: list[CleanupRowOut]
+
+    @classmethod
+    def of(cls, done: Cleanup, *, dry_run: bool, rows: list[CleanupRowOut]) -> Self:
+        """Describe a cleanup by its rows and its counts."""
+        return cls(
+            dry_run=dry_run,
+            ended_count=done.ended,
+            held_count=done.held,
+            failed_count=done.failed,
+            left_count=done.left,
+            waiting_count=done.waiting,
+            more_due_count=done.more_due,
+            duration_seconds=done.duration_seconds,
+            rows=rows,
+        )
+
+
+class TriggeredOut(Schema):
+    """A task that the broker has taken."""
+
+    task: str = Field(examples=["payments.sweep_expired"])
+    message: str = "The task was published; a worker takes it as soon as one is free."
 
 
 class ProblemOut(Schema):

@@ -1,7 +1,7 @@
 from django.urls import path
 from ninja import NinjaAPI
 
-from payments.api import checkout, health, orders, problems
+from payments.api import checkout, cleanup, health, orders, problems
 from payments.api.auth import API_AUTH
 
 api = NinjaAPI(
@@ -14,6 +14,8 @@ api = NinjaAPI(
 problems.register(api)
 api.add_router("/orders", orders.router)
 api.add_router("/orders", checkout.orders)
+api.add_router("/orders", cleanup.orders)
+api.add_router("/payments", cleanup.payments)  # Before the paths that begin with an id.
 api.add_router("/payments", checkout.payments)
 
 urlpatterns = [

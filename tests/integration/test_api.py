@@ -216,10 +216,14 @@ def test_the_documentation_names_every_path(client: Client, db: None) -> None:
     paths = client.get("/api/openapi.json").json()["paths"]
     assert set(paths) == {
         "/api/orders/",
+        "/api/orders/admin/cleanup/expired/",
+        "/api/orders/admin/expired-count/",
+        "/api/orders/admin/trigger-cleanup-task/",
         "/api/orders/payment-status/{order_id}/",
         "/api/payments/{payment_id}/",
         "/api/payments/{payment_id}/refund/",
         "/api/payments/{payment_id}/submit/",
+        "/api/payments/cleanup/",
         "/api/payments/retry/",
     }
     page = client.get("/api/docs").content.decode()

@@ -307,9 +307,12 @@ def test_changing_an_answer_that_was_given(customer: User) -> None:
         IdempotencyRecord.objects.filter(id=record.id).update(body=b"[]")
 
 
-def test_the_documentation_names_the_header_at_every_post(client: Client) -> None:
+def test_the_documentation_names_the_header_at_every_post_but_cleanups(client: Client) -> None:
     paths = client.get("/api/openapi.json").json()["paths"]
     posts = {path: operations["post"] for path, operations in paths.items() if "post" in operations}
+    cleanups = {path for path, operation in posts.items() if operation["tags"] == ["cleanup"]}
+    assert len(cleanups) == 3  # Done twice they find less to do, and end nothing twice.
+    posts = {path: operation for path, operation in posts.items() if path not in cleanups}
     assert len(posts) >= 2
     for path, operation in posts.items():
         headers = [parameter for parameter in operation["parameters"] if parameter["in"] == "header"]

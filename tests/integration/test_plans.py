@@ -84,6 +84,7 @@ def test_nothing_reads_a_table_whole(crowd: None, customer: User, item: StockIte
         "status of a payment": lambda: queries.attempt_for(attempt_id=opened[0].id, customer_id=customer.pk),
         "status of an order": lambda: queries.order_for(order_id="L-0-7", customer_id=customer.pk),
         "rescue": lifecycle.publish_owed,
+        "backlog": lifecycle.read_backlog,
         "preview": lambda: list(lifecycle.preview_sweep(limit=10)),
         "sweep": lifecycle.sweep_expired,
         "sweep of nothing": lifecycle.sweep_expired,
