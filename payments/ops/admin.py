@@ -34,19 +34,10 @@ from payments.models import (
     StockCorrection,
     StockItem,
 )
+from payments.ops.expiry_admin import FlagsExpiryFailures
+from payments.ops.looking import LookingOnly
 
 MOST_EVENTS_SHOWN = 50
-
-
-class _LookingOnly:
-    def has_add_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, _request: HttpRequest, _obj: Model | None = None) -> bool:
-        return False
 
 
 class _OfAnOrder:
@@ -56,72 +47,82 @@ class _OfAnOrder:
         return row.order.order_id
 
 
-class _OrderLines(_LookingOnly, admin.TabularInline):
+class _OrderLines(LookingOnly, admin.TabularInline):
     model = OrderLine
     fields = ("item", "quantity", "unit_price_minor")
 
 
-class _Reservations(_LookingOnly, admin.TabularInline):
+class _Reservations(LookingOnly, admin.TabularInline):
     model = Reservation
     fields = ("item", "quantity", "state", "closed_at")
 
 
-class _Attempts(_LookingOnly, admin.TabularInline):
+class _Attempts(LookingOnly, admin.TabularInline):
     model = PaymentAttempt
     fields = ("number", "state", "method", "gateway", "expires_at", "failure_code")
     show_change_link = True
 
 
-class _History(_LookingOnly, admin.TabularInline):
+class _History(LookingOnly, admin.TabularInline):
     model = HistoryEntry
     fields = ("number", "from_state", "to_state", "at", "actor", "reason", "evidence")
     ordering = ("number",)
 
 
-class _GatewayCalls(_LookingOnly, admin.TabularInline):
+class _GatewayCalls(LookingOnly, admin.TabularInline):
     model = GatewayCall
     fields = ("operation", "fence", "started_at", "finished_at", "outcome", "code", "detail", "reference")
     ordering = ("started_at",)
 
 
-class _CompensationHistory(_LookingOnly, admin.TabularInline):
+class _CompensationHistory(LookingOnly, admin.TabularInline):
     model = CompensationEntry
     fields = ("number", "from_state", "to_state", "at", "actor", "reason", "evidence")
     ordering = ("number",)
 
 
-class _Compensations(_LookingOnly, admin.TabularInline):
+class _Compensations(LookingOnly, admin.TabularInline):
     model = Compensation
     fields = ("kind", "reason", "state", "amount_minor", "currency", "charge_reference", "due_at", "tries")
     ordering = ("created_at",)
     show_change_link = True
 
 
-class _Deliveries(_LookingOnly, admin.TabularInline):
+class _Deliveries(LookingOnly, admin.TabularInline):
     model = AnnouncementDelivery
     fields = ("destination", "due_at", "tries", "first_tried_at", "delivered_at", "given_up_at", "last_error")
     ordering = ("destination",)
 
 
-class _Reminders(_LookingOnly, admin.TabularInline):
+class _Reminders(LookingOnly, admin.TabularInline):
     model = Reminder
     fields = ("channel", "state", "why", "owed_at", "due_at", "tries", "sent_at")
     ordering = ("channel",)
 
 
 @admin.register(Order)
-class OrderAdmin(_LookingOnly, admin.ModelAdmin):
+class OrderAdmin(FlagsExpiryFailures, LookingOnly, admin.ModelAdmin):
     """Orders with their lines, stock and attempts."""
 
-    list_display = ("order_id", "customer", "status", "payment_status", "total_minor", "currency", "payment_expires_at")
+    list_display = (
+        "order_id",
+        "customer",
+        "status",
+        "payment_status",
+        "total_minor",
+        "currency",
+        "payment_expires_at",
+        "trouble",
+    )
     list_filter = ("status", "payment_status")
     search_fields = ("order_id",)
-    list_select_related = ("customer",)
+    list_select_related = ("customer", "expiry_failure")
+    readonly_fields = ("expiry_trouble",)
     inlines = (_OrderLines, _Reservations, _Attempts)
 
 
 @admin.register(PaymentAttempt)
-class PaymentAttemptAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
+class PaymentAttemptAdmin(_OfAnOrder, LookingOnly, admin.ModelAdmin):
     """Attempts with their history and every call to a gateway."""
 
     list_display = ("public_id", "order_number", "number", "state", "method", "amount_minor", "currency", "expires_at")
@@ -176,7 +177,7 @@ class PaymentAttemptAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(Compensation)
-class CompensationAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
+class CompensationAdmin(_OfAnOrder, LookingOnly, admin.ModelAdmin):
     """Money that goes back, with its history and every call that was made for it."""
 
     list_display = ("public_id", "order_number", "kind", "reason", "state", "amount_minor", "currency", "created_at")
@@ -205,7 +206,7 @@ class ArchivedAttemptAdmin(_LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(StockItem)
-class StockItemAdmin(_LookingOnly, admin.ModelAdmin):
+class StockItemAdmin(LookingOnly, admin.ModelAdmin):
     """What there is, what is held, what was sold."""
 
     list_display = ("sku", "name", "unit_price_minor", "currency", "received", "on_hand", "reserved", "sold")
@@ -225,7 +226,7 @@ class StockCorrectionAdmin(_LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(Announcement)
-class AnnouncementAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
+class AnnouncementAdmin(_OfAnOrder, LookingOnly, admin.ModelAdmin):
     """What was announced, and to whom it was told."""
 
     list_display = ("public_id", "order_number", "number", "kind", "created_at")
@@ -237,7 +238,7 @@ class AnnouncementAdmin(_OfAnOrder, _LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(AnnouncementDelivery)
-class AnnouncementDeliveryAdmin(_LookingOnly, admin.ModelAdmin):
+class AnnouncementDeliveryAdmin(LookingOnly, admin.ModelAdmin):
     """How far each telling is; filter by what waits and by what was given up."""
 
     list_display = (
@@ -270,7 +271,7 @@ class AnnouncementDeliveryAdmin(_LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(Reminder)
-class ReminderAdmin(_LookingOnly, admin.ModelAdmin):
+class ReminderAdmin(LookingOnly, admin.ModelAdmin):
     """Which reminders went out, and why others did not."""
 
     list_display = ("payment", "order_number", "channel", "state", "why", "owed_at", "tries", "sent_at")
@@ -306,7 +307,7 @@ class CustomerContactAdmin(admin.ModelAdmin):
 
 
 @admin.register(ClockEvent)
-class ClockEventAdmin(_LookingOnly, admin.ModelAdmin):
+class ClockEventAdmin(LookingOnly, admin.ModelAdmin):
     """What clocks did, and with which attempt it was seen."""
 
     list_display = ("recorded_at", "kind", "seconds", "payment", "host")
@@ -344,7 +345,7 @@ def _uuid(text: str) -> UUID | None:
 
 
 @admin.register(ClockWitness)
-class ClockWitnessAdmin(_LookingOnly, admin.ModelAdmin):
+class ClockWitnessAdmin(LookingOnly, admin.ModelAdmin):
     """Who attests that the database's clock ran true, from when to when."""
 
     list_display = ("process", "host", "since", "until", "crept_seconds", "domain")
@@ -353,7 +354,7 @@ class ClockWitnessAdmin(_LookingOnly, admin.ModelAdmin):
 
 
 @admin.register(PolicyChange)
-class PolicyChangeAdmin(_LookingOnly, admin.ModelAdmin):
+class PolicyChangeAdmin(LookingOnly, admin.ModelAdmin):
     """Who changed the policy of which method, and when."""
 
     list_display = ("at", "method", "actor", "database_user", "old", "new")

@@ -9,10 +9,11 @@ from django.test import Client
 
 from payments import clockevents, clockwatch, lifecycle
 from payments.domain.clock import Detection
-from payments.models import ClockEvent, ClockWitness, PaymentAttempt, StockItem
+from payments.models import ClockEvent, ClockWitness, ExpiryFailure, PaymentAttempt, StockItem
 from payments.ops.admin import PaymentAttemptAdmin
 from tests import factories
 from tests.contract.sandbox_server import SandboxProcess, wait_until
+from tests.overdue import due_order, heal, make_due_again
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -124,6 +125,39 @@ def test_witnesses_are_shown_and_not_changed(client: Client) -> None:
     assert client.get("/admin/payments/clockwitness/add/").status_code == 403
     assert client.post(f"/admin/payments/clockwitness/{witness.id}/change/", {}).status_code == 403
     clockevents.flush()
+
+
+def test_orders_that_could_not_be_ended_are_listed_and_flagged(
+    client: Client, customer: User, item: StockItem, poisoned: str
+) -> None:
+    bad, good = due_order(customer, item, poisoned), due_order(customer, item, "ORD-good")
+    lifecycle.sweep_expired()
+    client.force_login(User.objects.create_superuser("root"))
+
+    def numbers(query: str) -> list[str]:
+        page = client.get(f"/admin/payments/expiryfailure/?{query}")
+        assert page.status_code == 200
+        return [failure.order.order_id for failure in page.context["cl"].result_list]
+
+    def order_page(attempt: PaymentAttempt) -> str:
+        return client.get(f"/admin/payments/order/{attempt.order_id}/change/").content.decode()
+
+    assert numbers("") == numbers("state=open") == [poisoned]
+    assert numbers("state=resolved") == []
+    failure = f"/admin/payments/expiryfailure/{bad.order_id}/change/"
+    assert "order POISON-1 is poisoned" in client.get(failure).content.decode()
+    assert "&#9888; order POISON-1 is poisoned" in order_page(bad)
+    assert failure in order_page(bad)
+    assert "&#9888;" not in order_page(good)
+    assert client.get("/admin/payments/order/").content.decode().count("&#9888; could not be ended") == 1
+    assert client.get("/admin/payments/expiryfailure/add/").status_code == 403
+    assert client.get(f"{failure.removesuffix('change/')}delete/").status_code == 403
+    assert client.post(failure, {"reason": "none"}).status_code == 403
+    heal()
+    make_due_again(ExpiryFailure.objects.get())
+    lifecycle.sweep_expired()
+    assert (numbers("state=open"), numbers("state=resolved")) == ([], [poisoned])
+    assert "&#9888;" not in order_page(bad)
 
 
 def test_customers_do_not_get_in(client: Client, customer: User) -> None:
