@@ -186,13 +186,14 @@ class _Sweep:
                 locks.limit_wait(milliseconds=LOCK_WAIT_MILLISECONDS)
                 found = self._lock_next(source)
                 done = self._end(found, is_patient=True) if found else None
-            if done is not None:
-                self._count(done)
         except Exception as error:
             if not found or not concerns_rows(error):
                 raise
             release_connection()  # It may be one that was shut for taking too long.
             self._take_apart(found)
+        else:  # Behind the commit: a listener that fails is no fault of the orders.
+            if done is not None:
+                self._count(done)
         return bool(found) and not self._is_exhausted
 
     def _lock_next(self, source: Source) -> list[Due]:
@@ -211,7 +212,7 @@ class _Sweep:
     def _take_apart(self, found: Sequence[Due]) -> None:
         """End candidates once more after a failure; if they fail again, find out which of them do it."""
         try:
-            self._count(self._again(found))
+            done = self._again(found)
         except Exception as error:
             if not concerns_rows(error):
                 raise
@@ -224,6 +225,8 @@ class _Sweep:
             middle = len(found) // 2
             for half in (found[:middle], found[middle:]):
                 self._take_apart(half)
+        else:
+            self._count(done)
 
     def _again(self, found: Sequence[Due]) -> _Done:
         """Lock and end them; after a lock conflict again, the last time without waiting for stock rows."""

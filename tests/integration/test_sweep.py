@@ -13,7 +13,7 @@ from django.db import connection
 from pytest_django import Settings
 
 from payments import lifecycle
-from payments.lifecycle.sweep import FIRST_PAUSE_SECONDS, LOCK_WAIT_MILLISECONDS, TRIES, Fate
+from payments.lifecycle.sweep import FIRST_PAUSE_SECONDS, LOCK_WAIT_MILLISECONDS, TRIES, Fate, Row
 from payments.models import ExpiryFailure, Order, PaymentAttempt, StockItem
 from tests import bulk, factories
 from tests.factories import steps
@@ -136,9 +136,11 @@ def test_a_stock_row_that_is_held_keeps_only_its_own_orders(
     """The session that holds it stands still for longer than the sweep tries."""
     other_item = factories.make_item("OTHER")
     stuck, free = due_order(customer, item), due_order(customer, other_item)
+    rows: list[Any] = []
     with held("SELECT id FROM payments_stockitem WHERE id = %s FOR UPDATE", item.pk):
-        run = lifecycle.sweep_expired()
+        run = lifecycle.sweep_expired(report=rows.append)
         assert (run.expired_orders, run.failed_orders, run.skipped_orders) == (1, 0, 1)
+    assert [row.fate for row in rows] == [Fate.LEFT, Fate.EXPIRE]  # Told once each.
     assert [event["event"] for event in captured_logs].count("sweep_met_a_lock") == TRIES - 1
     assert steps(free)[-1][0] == "expired"
     assert lifecycle.sweep_expired().expired_orders == 1
@@ -207,3 +209,21 @@ def test_a_run_says_how_late_it_was(
     assert (line["expired_orders"], line["skipped_orders"], line["failed_orders"]) == (2, 0, 0)
     assert line["lag_seconds"] == run.lag_seconds
     assert line["duration_seconds"] == run.duration_seconds
+
+
+def test_a_listener_that_fails_is_no_fault_of_the_orders(customer: User, item: StockItem, poisoned: str) -> None:
+    """Such as a terminal that was closed: what was committed stays, and nothing is written down against an order."""
+    attempt = due_order(customer, item)
+
+    def fail(row: Row) -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        lifecycle.sweep_expired(report=fail)
+    assert steps(attempt)[-1] == ("expired", "sweep", "window_closed")
+    assert not ExpiryFailure.objects.exists()
+    due_order(customer, item, poisoned)
+    due_order(customer, item)
+    with pytest.raises(BrokenPipeError):
+        lifecycle.sweep_expired(report=fail)
+    assert {failure.order.order_id for failure in ExpiryFailure.objects.all()} <= {poisoned}
