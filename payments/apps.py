@@ -10,4 +10,4 @@ class PaymentsConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks and the admin pages; importing them is all it takes, once the apps are loaded."""
         from payments import checks  # noqa: F401 - registers itself
-        from payments.ops import admin, expiry_admin, policy_admin  # noqa: F401 - register themselves
+        from payments.ops import admin, books_admin, expiry_admin, policy_admin  # noqa: F401 - register themselves

@@ -16,8 +16,6 @@ from payments.domain.ids import Prefix, parse_public_id, public_id
 from payments.models import (
     Announcement,
     AnnouncementDelivery,
-    ArchivedAttempt,
-    ArchivedCompensation,
     ClockEvent,
     ClockWitness,
     Compensation,
@@ -31,8 +29,6 @@ from payments.models import (
     PolicyChange,
     Reminder,
     Reservation,
-    StockCorrection,
-    StockItem,
 )
 from payments.ops.expiry_admin import FlagsExpiryFailures
 from payments.ops.looking import LookingOnly
@@ -186,43 +182,6 @@ class CompensationAdmin(_OfAnOrder, LookingOnly, admin.ModelAdmin):
     list_select_related = ("order",)
     ordering = ("-created_at",)
     inlines = (_CompensationHistory, _GatewayCalls)
-
-
-class _ArchivedCompensations(_LookingOnly, admin.TabularInline):
-    model = ArchivedCompensation
-    fields = ("state", "version", "head_hash", "head_at")
-
-
-@admin.register(ArchivedAttempt)
-class ArchivedAttemptAdmin(_LookingOnly, admin.ModelAdmin):
-    """Payments whose history is in an archive file, and in which."""
-
-    list_display = ("public_id", "order", "number", "state", "amount_minor", "currency", "archive", "archived_at")
-    list_filter = ("state",)
-    search_fields = ("order__order_id", "archive")
-    list_select_related = ("order",)
-    ordering = ("-archived_at",)
-    inlines = (_ArchivedCompensations,)
-
-
-@admin.register(StockItem)
-class StockItemAdmin(LookingOnly, admin.ModelAdmin):
-    """What there is, what is held, what was sold."""
-
-    list_display = ("sku", "name", "unit_price_minor", "currency", "received", "on_hand", "reserved", "sold")
-    search_fields = ("sku", "name")
-    ordering = ("sku",)
-
-
-@admin.register(StockCorrection)
-class StockCorrectionAdmin(_LookingOnly, admin.ModelAdmin):
-    """What was put right between stock, reservations and orders, by whom and why."""
-
-    list_display = ("at", "what", "order", "item", "detail", "actor", "reason")
-    list_filter = ("what",)
-    search_fields = ("order__order_id", "item__sku")
-    list_select_related = ("order", "item")
-    ordering = ("-at",)
 
 
 @admin.register(Announcement)
