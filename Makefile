@@ -55,7 +55,7 @@ mutants: .venv/dev.stamp  ## Break each guard once and see the tests catch it (s
 	@$(VENV_PYTHON) -m tests.mutants $(ARGS)
 
 bench: .venv/dev.stamp  ## Run one benchmark: make bench BENCH=name
-	@test -n "$(BENCH)" && test -f "tests/benchmarks/$(BENCH).py" || { \
+	@test -n "$(BENCH)" && test -f "tests/benchmarks/$(BENCH:_%=).py" || { \
 		echo "There is no benchmark '$(BENCH)'. There are: $$(ls tests/benchmarks 2>/dev/null | sed -n 's/^\([a-z].*\)\.py$$/\1/p' | xargs)" >&2; \
 		exit 1; }
 	@$(VENV_PYTHON) -m tests.benchmarks.$(BENCH) $(ARGS)

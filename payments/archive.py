@@ -173,11 +173,14 @@ def compare_with_rows(found: Verified) -> None:
 def _write_durably(path: Path, content: bytes) -> None:
     """Put a whole file at `path`, or none: under another name first, which two runs do not share."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _read_manifest(found: Verified) -> dict[str, Any] | None:

@@ -30,7 +30,11 @@ def refuse_to_start() -> None:
 @register(Tags.compatibility)
 def check_limits(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
     """Refuse limits that contradict each other, naming both numbers (payments/limits.py)."""
-    return [Error(str(relation), id="payments.E001") for relation in limits.relations() if not relation.holds]
+    problems = [str(relation) for relation in limits.relations() if not relation.holds]
+    threads = config.limits().sweep_threads
+    if threads < 1:
+        problems.append(f"PAYMENT_SWEEP_THREADS ({threads}) must be at least 1: nobody would end a backlog")
+    return [Error(problem, id="payments.E001") for problem in problems]
 
 
 @register(Tags.compatibility)

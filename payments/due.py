@@ -125,13 +125,14 @@ PAYMENTS = Scope(
 HELD_TOO_LONG = Source(
     "stock in doubt",
     f"""
-    SELECT a.expires_at, o.id, o.order_id, a.id, {_OPENED}
+    SELECT a.expires_at, o.id, o.order_id, a.id, {_OPENED}, ''
     FROM payments_paymentattempt a JOIN payments_order o ON o.id = a.order_id
-    WHERE a.state IN ('charging', 'confirming', 'in_doubt', 'needs_review') AND a.expires_at <= %(now)s
+    WHERE a.state IN ('charging', 'confirming', 'in_doubt', 'needs_review')
+        AND a.expires_at <= %(now)s::timestamptz - interval '24 hours'
         AND o.stock_given_back_at IS NULL AND (a.expires_at, a.order_id) > (%(after)s, %(after_id)s)
         AND NOT EXISTS (
             SELECT FROM payments_expiryfailure f WHERE f.order_id = o.id AND f.resolved_at IS NULL
-                AND f.due_at > clock_timestamp() AND f.due_at <= clock_timestamp() + interval '1 hour'
+                AND f.due_at > %(now)s AND f.due_at <= %(now)s::timestamptz + interval '1 hour'
         )
     ORDER BY a.expires_at, a.order_id LIMIT %(limit)s
     """,  # noqa: S608 - our own names

@@ -30,12 +30,14 @@ from payments.models import (
 )
 from payments.transactions import require_transaction
 
+SHORT_WAIT_MILLISECONDS = 1000
 
-def limit_wait(*, milliseconds: int) -> None:
-    """Wait for no lock of this transaction longer than so; the database refuses it then."""
+
+def wait_shortly() -> None:
+    """Wait for no lock of this transaction longer than a second, since there is more to do; the database refuses it."""
     require_transaction()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(milliseconds)])
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(SHORT_WAIT_MILLISECONDS)])
 
 
 def lock_order_of(*, attempt_id: UUID) -> Order | None:

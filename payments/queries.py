@@ -147,15 +147,15 @@ class UnderReview:
 
 def under_review() -> list[UnderReview]:
     """Read what waits for a person, oldest first; at most `MAX_UNDER_REVIEW`."""
-    attempt_since = HistoryEntry.objects.filter(attempt=OuterRef("pk"), number=OuterRef("version")).values("at")
+    # Not its last line: what happened meanwhile, such as stock that went back, is one, too.
+    entered = HistoryEntry.objects.filter(attempt=OuterRef("pk"), to_state=AttemptState.NEEDS_REVIEW)
+    entered = entered.exclude(from_state=AttemptState.NEEDS_REVIEW).order_by("-number")
     attempts = PaymentAttempt.objects.filter(state=AttemptState.NEEDS_REVIEW).select_related("order")
+    attempts = attempts.annotate(since=Subquery(entered.values("at")[:1]))
     since = CompensationEntry.objects.filter(compensation=OuterRef("pk"), number=OuterRef("version")).values("at")
     compensations = Compensation.objects.filter(state=CompensationState.NEEDS_REVIEW).select_related("order")
     rows: list[tuple[PaymentAttempt | Compensation, datetime, str]] = [
-        *(
-            (row, row.since, row.doubt_code)
-            for row in attempts.annotate(since=Subquery(attempt_since)).order_by("since", "id")[:MAX_UNDER_REVIEW]
-        ),
+        *((row, row.since, row.doubt_code) for row in attempts.order_by("since", "id")[:MAX_UNDER_REVIEW]),
         *(
             (row, row.since, f"{row.kind}, {row.reason}")
             for row in compensations.annotate(since=Subquery(since)).order_by("since", "id")[:MAX_UNDER_REVIEW]

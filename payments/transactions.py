@@ -48,6 +48,7 @@ def transaction() -> Iterator[None]:
 # PostgreSQL's codes: serialization failure, deadlock, and a lock that was not granted in time.
 _LOCK_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
 _CANCELED = "57014"
+_UNKNOWN_OR_FORBIDDEN = "42"  # A table or column that is not there, a right that is missing: no row's fault.
 
 
 def is_lock_conflict(error: Exception) -> bool:
@@ -64,7 +65,7 @@ def concerns_rows(error: Exception) -> bool:
         return True
     if isinstance(error, OperationalError | InterfaceError):
         return is_lock_conflict(error) or _code(error) == _CANCELED
-    return True
+    return not (_code(error) or "").startswith(_UNKNOWN_OR_FORBIDDEN)
 
 
 def _code(error: Exception) -> str | None:

@@ -16,7 +16,7 @@ from payments import clocks
 from payments.transactions import transaction
 
 WINDOW = timedelta(minutes=15)
-_ORDERS_PER_TRANSACTION = 50_000  # Each within the time that a transaction has.
+_ORDERS_PER_TRANSACTION = 20_000  # Each within the time that a transaction has.
 
 _MADE = """
 CREATE TEMPORARY TABLE made ON COMMIT DROP AS

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -38,6 +39,11 @@ def poison() -> None:
 def heal() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP FUNCTION IF EXISTS poison() CASCADE")
+
+
+def put_off() -> None:
+    """Let every next try be far away, so that a slow machine does not come to it."""
+    ExpiryFailure.objects.update(due_at=clocks.database_now() + timedelta(minutes=30))
 
 
 def make_due_again(failure: ExpiryFailure) -> None:

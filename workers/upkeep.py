@@ -20,14 +20,6 @@ def publish_owed(**_from_newer_senders: object) -> None:
     lifecycle.perform_rescue()
 
 
-@shared_task(name="payments.notify_staff", max_retries=0)
-def notify_staff(**_from_newer_senders: object) -> None:
-    """Mail the administrators what needs them."""
-    clear_contextvars()
-    bind_contextvars(task="payments.notify_staff")
-    lifecycle.notify_staff()
-
-
 @shared_task(name="payments.forget_idempotency_keys", max_retries=0)
 def forget_idempotency_keys(**_from_newer_senders: object) -> None:
     """Delete the answers that are kept no longer, a batch at a time."""

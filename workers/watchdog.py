@@ -79,11 +79,16 @@ class Watchdog(threading.Thread):
                 self._seen[duty] = (count, now)
             elif now - since >= self._patience_seconds:
                 log.warning("duty_taken_over", duty=duty.value, silent_seconds=round(now - since, 1))
-                act()
+                try:
+                    act()
+                except Exception as error:  # noqa: BLE001 - one duty that fails must not keep the others from being done
+                    log.warning("duty_failed", duty=duty.value, error=str(error))
 
     def _sweep(self) -> None:
-        while not (lifecycle.perform_sweep().is_finished or self._ended.is_set()):
-            pass
+        while not self._ended.is_set():
+            run = lifecycle.perform_sweep()
+            if run.is_finished or not run.expired_orders:
+                break
 
     def _rescue(self) -> None:
         owed = lifecycle.perform_rescue()

@@ -16,7 +16,7 @@ class PaymentError(Exception):
 
 
 class PaymentExpired(PaymentError):
-    """The payment window has closed; no other failure shares this code (requirement W2)."""
+    """The payment window has closed; no other failure shares this code."""
 
     code = "payment_expired"
     title = "The payment window has expired"

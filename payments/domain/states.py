@@ -45,7 +45,7 @@ TRANSITIONS: Mapping[AttemptState, frozenset[AttemptState]] = MappingProxyType(
 
 TERMINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
 
-# A customer tries three times, then starts again from the cart (requirement C1).
+# A customer tries three times, then starts again from the cart.
 MAX_ATTEMPTS_PER_ORDER = 3
 
 # At most one of these an order. A success keeps the slot for good.

@@ -28,7 +28,7 @@ from payments.domain.states import AttemptState, PaymentStatus, ReservationState
 from payments.lifecycle.expire import Over, expire_locked_orders
 from payments.models import Order, PaymentAttempt, StockCorrection, StockItem
 from payments.reconcile import Difference, Kind
-from payments.transactions import after_commit, roll_back, savepoint, transaction
+from payments.transactions import TransactionTooLongError, after_commit, roll_back, savepoint, transaction
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ def _repair(
     try:
         return repair(differences)
     except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
+        if not isinstance(error.__cause__, LockNotAvailable) and not isinstance(error, TransactionTooLongError):
             raise
         return [_left(difference, "somebody holds its lock for too long: run it again") for difference in differences]
 

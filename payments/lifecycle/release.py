@@ -4,6 +4,8 @@ The attempt stays in doubt, and is asked about as before. Should its money turn 
 any more, and is given back (payments/domain/late.py).
 """
 
+from itertools import islice
+
 import structlog
 from django.db import connection
 
@@ -12,23 +14,23 @@ from payments.domain.clock import Ruling
 from payments.domain.states import UNRESOLVED, AttemptState
 from payments.domain.window import LONGEST_HOLD_AFTER_WINDOW
 from payments.due import Due
-from payments.lifecycle.expiry_failures import note_failure
+from payments.lifecycle.expiry_failures import note_failure, reason_of
 from payments.lifecycle.stock import give_back_stock
+from payments.lifecycle.sweep import latest
 from payments.lifecycle.transition import move_attempt
 from payments.models import ExpiryFailure, Order, PaymentAttempt
 from payments.transactions import after_commit, concerns_rows, is_lock_conflict, transaction
 
 log = structlog.get_logger(__name__)
 
-ORDERS_PER_RUN = 100
-LOCK_WAIT_MILLISECONDS = 1000
+ORDERS_PER_READ = 100
+ORDERS_PER_RUN = 1000  # The clocks may hold some of them, which must not hide the others.
 
 
 def release_stock_in_doubt(*, actor: str) -> int:
     """Give back the stock of every order whose payment has been unresolved for a day; returns of how many."""
-    now = clocks.database_now() - LONGEST_HOLD_AFTER_WINDOW
-    found = due.read(due.HELD_TOO_LONG, now=now, after=None, limit=ORDERS_PER_RUN)
-    return sum(_release_or_note(candidate, actor=actor) for candidate in found)
+    found = due.read_all(due.HELD_TOO_LONG, now=latest(clocks.read()), limit=ORDERS_PER_READ)
+    return sum(_release_or_note(candidate, actor=actor) for candidate in islice(found, ORDERS_PER_RUN))
 
 
 def _release_or_note(candidate: Due, *, actor: str) -> bool:
@@ -39,13 +41,13 @@ def _release_or_note(candidate: Due, *, actor: str) -> bool:
             return False  # The next run finds it again.
         if not concerns_rows(error):
             raise
-        note_failure(candidate, why=str(error).partition("\n")[0] or type(error).__name__)
+        note_failure(candidate, why=reason_of(error))
         return False
 
 
 def _release(candidate: Due, *, actor: str) -> bool:
     with transaction():
-        locks.limit_wait(milliseconds=LOCK_WAIT_MILLISECONDS)
+        locks.wait_shortly()
         if not locks.lock_orders(order_ids=[candidate.order_id]):
             return False
         reading = clocks.read()

@@ -253,7 +253,10 @@ def _send(taken: _Taken) -> Ending | _Hindered:
         return _Hindered(obstacle)
     contact = CustomerContact.objects.filter(customer_id=attempt.customer_id).first()
     to = _address(attempt, channel=channel, contact=contact)
-    texts = compose(attempt, now=view.server_now)
+    try:
+        texts = compose(attempt, now=view.server_now)
+    except Exception as error:  # noqa: BLE001 - a template of the host may raise anything; nothing has left yet
+        return NotSent(why=type(error).__name__, may_retry=True)
     return _hand_over(texts, channel=channel, to=to)
 
 

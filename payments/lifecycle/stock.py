@@ -1,6 +1,6 @@
 """What happens to stock: reserved when an order is opened, consumed when it is paid, released when it expires.
 
-Each is one statement over a set. The caller holds the order's lock and then the stock rows' (payments/locks.py).
+Each is one statement over a set. The caller holds the order's lock; the stock rows' come after it (payments/locks.py).
 Reservations are released by the statement that expires (expire.py), and what they held is given back after it.
 """
 

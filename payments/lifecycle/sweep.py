@@ -27,15 +27,14 @@ from payments import clocks, config, due, guard, locks
 from payments.domain.clock import Judgement, Reading, Ruling
 from payments.due import Due, Scope, Source
 from payments.lifecycle.expire import Over, expire_locked_orders
-from payments.lifecycle.expiry_failures import note_failure
+from payments.lifecycle.expiry_failures import note_failure, reason_of
 from payments.transactions import concerns_rows, is_lock_conflict, release_connection, transaction
 
 log = structlog.get_logger(__name__)
 
 SWEEP = "sweep"
 
-# A batch waits for nothing long: there is more to do. The pauses between its tries double, and vary by half.
-LOCK_WAIT_MILLISECONDS = 1000
+# The pauses between the tries of a batch double, and vary by half.
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.05
 
@@ -43,6 +42,8 @@ FAILURES_PER_RUN = 100  # Tried again, and set apart at the most.
 MAX_LEFT_COUNTED = 1000
 
 HELD_BY_OTHERS = "somebody else is at it"
+
+_threads_are_free = threading.Lock()
 
 
 class Fate(enum.StrEnum):
@@ -85,7 +86,14 @@ def sweep_expired(
     report: Callable[[Row], None] | None = None,
 ) -> SweepRun:
     """Expire what is due, up to the cap of a run, or `limit` orders. `report` hears of each candidate."""
-    return _Sweep(limit=limit, actor=actor, scope=scope, report=report).run()
+    # Who listens is told in order. And one backlog of a process has the threads: they need connections from its pool.
+    has_threads = report is None and _threads_are_free.acquire(blocking=False)
+    try:
+        threads = config.limits().sweep_threads if has_threads else 1
+        return _Sweep(limit=limit, actor=actor, scope=scope, report=report, threads=threads).run()
+    finally:
+        if has_threads:
+            _threads_are_free.release()
 
 
 def preview_sweep(*, limit: int | None = None, scope: Scope = due.ORDERS) -> Iterator[Row]:
@@ -98,7 +106,10 @@ def _preview(reading: Reading, scope: Scope) -> Iterator[Row]:
     candidates = [due.read_all(source, now=now, limit=batch_rows) for source in scope.sources]
     again = due.read(scope.failures, now=now, after=None, limit=FAILURES_PER_RUN)
     for candidate in chain(*candidates, again):
-        yield _row(candidate, guard.judge(candidate, reading=reading))
+        try:
+            yield _row(candidate, guard.judge(candidate, reading=reading))
+        except Exception as error:  # noqa: BLE001 - a run would set it apart for that
+            yield Row(Fate.FAILED, candidate, reason_of(error))
 
 
 def _row(candidate: Due, judgement: Judgement) -> Row:
@@ -121,10 +132,19 @@ class _Done(NamedTuple):
 class _Sweep:
     """One run, and what it has done so far. Its threads share the place in the source that they have come to."""
 
-    def __init__(self, *, limit: int | None, actor: str, scope: Scope, report: Callable[[Row], None] | None) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int | None,
+        actor: str,
+        scope: Scope,
+        report: Callable[[Row], None] | None,
+        threads: int,
+    ) -> None:
         limits = config.limits()
-        self._batch_rows, self._batches_left = limits.sweep_batch_rows, limits.sweep_batches_per_run
-        self._threads = limits.sweep_threads if report is None else 1  # Who listens is told in order.
+        self._batch_rows, self._batches_per_source = limits.sweep_batch_rows, limits.sweep_batches_per_run
+        self._batches_left = 0
+        self._threads = threads
         self._limit, self._actor, self._scope, self._report = limit, actor, scope, report
         self._lock = threading.Lock()
         self._after: Due | None = None
@@ -161,12 +181,13 @@ class _Sweep:
 
     def _sweep(self, source: Source) -> None:
         """Take one batch after the other until the source is exhausted or the cap is reached; a backlog in threads."""
-        self._after, self._is_exhausted = None, False
+        self._after, self._is_exhausted, self._batches_left = None, False, self._batches_per_source
         is_more = self._take(source)
         if not is_more or self._threads == 1:
             while is_more:
                 is_more = self._take(source)
             return
+        release_connection()  # While this thread waits for the others, they may need it.
         with ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="sweep") as pool:
             for future in [pool.submit(copy_context().run, self._take_all, source) for _ in range(self._threads)]:
                 future.result()
@@ -183,7 +204,7 @@ class _Sweep:
         found: list[Due] = []
         try:
             with transaction():
-                locks.limit_wait(milliseconds=LOCK_WAIT_MILLISECONDS)
+                locks.wait_shortly()
                 found = self._lock_next(source)
                 done = self._end(found, is_patient=True) if found else None
         except Exception as error:
@@ -233,7 +254,7 @@ class _Sweep:
         for number in range(1, TRIES + 1):
             try:
                 with transaction():
-                    locks.limit_wait(milliseconds=LOCK_WAIT_MILLISECONDS)
+                    locks.wait_shortly()
                     free = locks.lock_orders(order_ids=[candidate.order_id for candidate in found])
                     mine = [candidate for candidate in found if candidate.order_id in free]
                     others = [Row(Fate.LEFT, one, HELD_BY_OTHERS) for one in found if one.order_id not in free]
@@ -248,9 +269,10 @@ class _Sweep:
         raise AssertionError
 
     def _fail(self, candidate: Due, error: Exception) -> None:
-        why = str(error).partition("\n")[0] or type(error).__name__
-        note_failure(candidate, why=why)
-        self._count(_Done(candidate.expires_at, [Row(Fate.FAILED, candidate, why)]))
+        why = reason_of(error)
+        is_noted = note_failure(candidate, why=why)
+        row = Row(Fate.FAILED, candidate, why) if is_noted else Row(Fate.LEFT, candidate, HELD_BY_OTHERS)
+        self._count(_Done(candidate.expires_at, [row]))
 
     def _end(self, found: Sequence[Due], *, is_patient: bool) -> _Done:
         """End what is over of the candidates, whose orders are locked."""

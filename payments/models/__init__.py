@@ -1,4 +1,4 @@
-"""The rows, with the constraints and triggers that refuse what must not be (DESIGN: what the database refuses)."""
+"""The rows, with the constraints and triggers that refuse what must not be."""
 
 from payments.models.announcement import Announcement, AnnouncementDelivery
 from payments.models.archive import ArchivedAttempt, ArchivedCompensation

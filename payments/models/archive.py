@@ -56,7 +56,8 @@ class ArchivedAttempt(_ArchivedChain):
                         WHERE a.id = NEW.id AND a.closed_at IS NOT NULL AND o.closed_at IS NOT NULL
                             AND (a.order_id, a.number, a.state, a.version, a.amount_minor, a.currency)
                                 = (NEW.order_id, NEW.number, NEW.state, NEW.version, NEW.amount_minor, NEW.currency)
-                            AND h.entry_hash = NEW.head_hash
+                            AND (a.gateway, a.gateway_reference) = (NEW.gateway, NEW.gateway_reference)
+                            AND (h.entry_hash, h.at) = (NEW.head_hash, NEW.head_at)
                     ) THEN
                         RAISE EXCEPTION 'attempt % has not ended, or is not what its archive says', NEW.id;
                     END IF;
@@ -92,7 +93,7 @@ class ArchivedCompensation(_ArchivedChain):
                         JOIN payments_compensationentry h ON h.compensation_id = c.id AND h.number = c.version
                         WHERE c.id = NEW.id AND c.closed_at IS NOT NULL
                             AND (c.attempt_id, c.state, c.version) = (NEW.attempt_id, NEW.state, NEW.version)
-                            AND h.entry_hash = NEW.head_hash
+                            AND (h.entry_hash, h.at) = (NEW.head_hash, NEW.head_at)
                     ) THEN
                         RAISE EXCEPTION 'compensation % is not done, or is not what its archive says', NEW.id;
                     END IF;

@@ -168,7 +168,7 @@ class PaymentAttempt(models.Model):
             ),
             # With the version's foreign key to the history: no state changes without an entry.
             every_transition_counts(name="attempt_transition_counts"),
-            # A deadline that could be moved would be no deadline (W6).
+            # A deadline that could be moved would be no deadline.
             pgtrigger.ReadOnly(
                 name="attempt_facts",
                 fields=[

@@ -1,4 +1,4 @@
-"""What every chained history shares: its columns, its constraints, and the trigger that chains it (requirement B4).
+"""What every chained history shares: its columns, its constraints, and the trigger that chains it.
 
 The sweep writes history for a thousand attempts in one statement, so the hash is the database's to compute: whoever
 inserts, from whatever code or console, says nothing of hashes and gets a chained entry. `payments/domain/chain.py`

@@ -1,4 +1,4 @@
-"""The history of every attempt: one row per transition, numbered without gaps, never changed (requirement W9)."""
+"""The history of every attempt: one row per transition, numbered without gaps, never changed."""
 
 from django.db import models
 

@@ -46,6 +46,8 @@ class Order(models.Model):
             ),
         ]
         indexes = [
+            # What retention asks for, oldest first.
+            models.Index(name="order_closed", fields=["closed_at", "id"], condition=Q(closed_at__isnull=False)),
             # The sweep's second source: orders whose last attempt failed and whom nobody retried.
             models.Index(
                 name="order_due_after_failure",
@@ -58,7 +60,7 @@ class Order(models.Model):
                 name="order_facts", fields=["order_id", "customer", "currency", "total_minor", "created_at"]
             ),
             pgtrigger.Protect(name="order_kept", operation=pgtrigger.Delete),
-            # A closed order is never opened again: a customer who comes late starts from the cart (W6).
+            # A closed order is never opened again: a customer who comes late starts from the cart.
             pgtrigger.FSM(
                 name="order_transitions",
                 field="status",

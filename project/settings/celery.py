@@ -50,6 +50,7 @@ CELERY_TASK_ROUTES = {
     "payments.check_invariants": {"queue": "upkeep"},
     "payments.forget_idempotency_keys": {"queue": "upkeep"},
     "payments.announce": {"queue": "announce"},
+    "payments.notify_staff": {"queue": "announce"},
     "payments.send_reminders": {"queue": "announce"},
 }
 CELERY_IMPORTS = (

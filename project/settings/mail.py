@@ -33,3 +33,4 @@ EMAIL_USE_SSL = _parts.scheme == "smtps"
 EMAIL_TIMEOUT = environment.integer("EMAIL_TIMEOUT", 5)
 
 DEFAULT_FROM_EMAIL = environment.text("DEFAULT_FROM_EMAIL", "Paywindow <payments@localhost>")
+SERVER_EMAIL = DEFAULT_FROM_EMAIL  # Of mails to ADMINS.

@@ -62,4 +62,3 @@ def test_a_mail_arrives_once_and_its_link_stops_the_next(
         lambda: Reminder.objects.filter(attempt=second, state="skipped").exists(), what="skipped", deadline_seconds=40
     )
     assert len(post.mails) == 1
-    mailing_system.close_clients()

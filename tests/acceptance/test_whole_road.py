@@ -1,6 +1,7 @@
 """The main job on real input: web, worker, beat and gateway as processes, spoken to over HTTP."""
 
 import json
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -189,8 +190,16 @@ def test_a_job_that_the_broker_lost_is_found_in_its_row(system: System, shopper:
     assert shopper.wait_for(payment_id, "succeeded")
 
 
-def test_the_workers_go_on_when_beat_is_dead(system: System, shopper: Shopper, item: StockItem) -> None:
-    system.beat.stop()
+@pytest.mark.parametrize("beat_is", ["dead", "frozen"])
+def test_the_workers_go_on_without_beat(
+    system: System, shopper: Shopper, item: StockItem, beat_is: str, request: pytest.FixtureRequest
+) -> None:
+    """One that is frozen lives, as behind a clock that was set back, and publishes nothing."""
+    if beat_is == "dead":
+        system.beat.stop()
+    else:
+        system.beat.signal(signal.SIGSTOP)
+        request.addfinalizer(lambda: system.beat.signal(signal.SIGCONT))
     system.worker.stop()
     idle, paid = (shopper.order()["payment"]["id"] for _ in range(2))
     shopper.submit(paid)

@@ -29,7 +29,7 @@ from payments.gateways import registry
 from payments.models import PaymentAttempt
 from project.celery import app
 from tests import bulk, factories
-from tests.benchmarks.running import own_database, say
+from tests.benchmarks._running import own_database, say
 from tests.contract.sandbox_server import API_KEY, SandboxProcess, wait_until
 from tests.system import System
 

@@ -31,7 +31,7 @@ from payments.lifecycle.claim import NotClaimed
 from payments.models import PaymentAttempt
 from project.celery import app
 from tests import factories
-from tests.benchmarks.running import own_database, say
+from tests.benchmarks._running import own_database, say
 from tests.contract.sandbox_server import API_KEY, SandboxProcess, wait_until
 
 DATABASE = "paywindow_bench_guard"

@@ -19,7 +19,7 @@ from payments.lifecycle.calls import Call
 from payments.models import PaymentAttempt
 from project.celery import app
 from tests import bulk, factories
-from tests.benchmarks.running import own_database, say
+from tests.benchmarks._running import own_database, say
 
 DATABASE = "paywindow_bench_history"
 FEW = 10_000

@@ -23,7 +23,7 @@ from payments.lifecycle.transition import move_attempt
 from payments.models import Order, PaymentAttempt
 from payments.transactions import transaction
 from tests import bulk
-from tests.benchmarks.running import own_database, say
+from tests.benchmarks._running import own_database, say
 
 DATABASE = "paywindow_bench_sweep"
 

@@ -39,7 +39,7 @@ def processes(tmp_path: Path, sandbox: SandboxProcess) -> Iterator[list[ManagedP
             process.start()
             started.callback(process.stop)
         for worker in workers:
-            wait_until(lambda log=worker: "ready." in log.log, what=f"{worker.name} is ready")  # type: ignore[misc] # binds the loop's value
+            wait_until(lambda log=worker: "ready." in log.log, what=f"{worker.name} is ready", deadline_seconds=60)  # type: ignore[misc] # binds the loop's value
         yield [*workers, system.beat, second]
 
 
@@ -97,6 +97,7 @@ def sweep_on(is_over: threading.Event, errors: list[Exception]) -> None:
         connection.close()
 
 
+@pytest.mark.timeout(300)
 def test_everybody_around_the_deadlines_of_five_items(
     processes: list[ManagedProcess], sandbox: SandboxProcess, settings: Settings
 ) -> None:
@@ -118,20 +119,23 @@ def test_everybody_around_the_deadlines_of_five_items(
     sweeps = [threading.Thread(target=sweep_on, args=(is_over, errors)) for _ in range(SWEEPS)]
     for sweep in sweeps:
         sweep.start()
-    with ThreadPoolExecutor(max_workers=CUSTOMERS) as pool:
-        list(pool.map(customers.pay, users))
-    wait_until(
-        lambda: not PaymentAttempt.objects.exclude(state__in=TERMINAL).exists(),
-        what="every attempt has ended",
-        deadline_seconds=120,
-    )
-    is_over.set()
-    for sweep in sweeps:
-        sweep.join()
+    try:
+        with ThreadPoolExecutor(max_workers=CUSTOMERS) as pool:
+            list(pool.map(customers.pay, users))
+        wait_until(
+            lambda: not PaymentAttempt.objects.exclude(state__in=TERMINAL).exists(),
+            what="every attempt has ended",
+            deadline_seconds=120,
+        )
+    finally:
+        is_over.set()
+        for sweep in sweeps:
+            sweep.join()
+    for process in processes:
+        process.stop()  # What a session counted is seen when it has ended.
 
     assert errors == []
-    assert set(customers.answers) <= {"submitted", "payment_expired"}, customers.answers
-    assert min(customers.answers.values()) > 0
+    assert set(customers.answers) == {"submitted", "payment_expired"}, customers.answers
     assert deadlocks() == before
     noise = [line for process in processes for line in process.log.splitlines() if '"level": "error"' in line]
     assert noise == []

@@ -32,6 +32,7 @@ from payments.models import (
     IdempotencyRecord,
     Order,
     PaymentAttempt,
+    Reminder,
 )
 from payments.transactions import transaction
 from tests import doubts, factories, stockroom
@@ -52,6 +53,7 @@ TABLES = (
     "payments_compensationentry",
     "payments_announcement",
     "payments_announcementdelivery",
+    "payments_reminder",
 )
 
 
@@ -69,12 +71,22 @@ def age_orders(*attempts: PaymentAttempt, days: int = 2) -> None:
             )
 
 
+def remind(attempt: PaymentAttempt, *, is_sent: bool) -> None:
+    with every_right() as cursor:
+        cursor.execute(
+            "INSERT INTO payments_reminder (attempt_id, channel, state, why, owed_at, due_at, tries, fence, sent_at) "
+            "VALUES (%s, 'email', %s, '', now(), CASE WHEN NOT %s THEN now() END, 1, 1, CASE WHEN %s THEN now() END)",
+            [attempt.id, "sent" if is_sent else "sending", is_sent, is_sent],
+        )
+
+
 @pytest.fixture
 def shop(sandbox: SandboxProcess, staff: User) -> Shop:
     """Two of its orders closed two days ago: one was cancelled, one paid and given back."""
     shop = stockroom.open_shop()
     refund = lifecycle.refund_payment(attempt_id=shop.paid.id, staff_id=staff.pk, reason="returned")
     assert lifecycle.compensate(compensation_id=refund.id) == "done"
+    remind(shop.paid, is_sent=True)
     age_orders(shop.paid, shop.cancelled)
     return shop
 
@@ -147,6 +159,7 @@ def test_what_closed_long_ago_goes_into_a_file_whole_and_out_of_the_tables(shop:
         "payments_compensationentry": len(paid["compensations"][0]["history"]),
         "payments_announcement": len(cancelled["announcements"] + paid["announcements"]),
         "payments_announcementdelivery": 0,
+        "payments_reminder": 1,
     }
     assert deleted["payments_gatewaycall"] == 3
     assert "tok_visa" not in written
@@ -530,6 +543,16 @@ def test_deliveries_that_were_made_go_too(
     assert not AnnouncementDelivery.objects.filter(announcement__order=shop.paid.order_id).exists()
     (line,) = gzip.decompress(the_file(tmp_path).read_bytes()).decode().splitlines()
     assert len(json.loads(line)["announcements"][0]["deliveries"]) == made
+
+
+def test_reminders_go_with_their_payment_and_one_that_waits_keeps_it(shop: Shop, tmp_path: Path) -> None:
+    remind(shop.cancelled, is_sent=False)
+    assert archive(tmp_path)[0] == 0
+    assert list(ArchivedAttempt.objects.values_list("id", flat=True)) == [shop.paid.id]
+    assert list(Reminder.objects.values_list("attempt_id", flat=True)) == [shop.cancelled.id]
+    (line,) = gzip.decompress(the_file(tmp_path).read_bytes()).decode().splitlines()
+    assert [row["state"] for row in json.loads(line)["reminders"]] == ["sent"]
+    assert verify(tmp_path)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,11 @@ from payments.models import PaymentAttempt, StockItem
 from payments.transactions import transaction
 from tests import bulk, factories
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.breaks_invariants]  # The crowd has no history.
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.breaks_invariants,
+    pytest.mark.timeout(600),
+]  # The crowd has no history.
 
 CROWD = 1_000_000
 LIVING = 50_000
@@ -87,6 +91,7 @@ def test_nothing_reads_a_table_whole(crowd: None, customer: User, item: StockIte
         "backlog": lifecycle.read_backlog,
         "preview": lambda: list(lifecycle.preview_sweep(limit=10)),
         "sweep": lifecycle.sweep_expired,
+        "release": lambda: lifecycle.release_stock_in_doubt(actor="sweep"),
         "sweep of nothing": lifecycle.sweep_expired,
     }
     statements = {name: statements_of(act) for name, act in acts.items()}

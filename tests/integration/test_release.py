@@ -11,6 +11,7 @@ from payments.models import ExpiryFailure, Order, PaymentAttempt, Reservation, S
 from tests import doubts, factories
 from tests.contract.sandbox_server import SandboxProcess
 from tests.factories import steps
+from tests.overdue import put_off
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,6 +96,7 @@ def test_what_cannot_be_given_back_is_flagged_told_and_tried_again_and_never_hal
     assert factories.stock_of(item) == (100, 2, 0)
     assert set(Reservation.objects.values_list("state", flat=True)) == {"active"}
     assert Order.objects.get().stock_given_back_at is None
+    put_off()
     assert lifecycle.release_stock_in_doubt(actor="sweep") == 0
     assert ExpiryFailure.objects.get().tries == 1  # Not before it is due again.
     heal()

@@ -1,7 +1,7 @@
 """The sweep at full strength: what stands in its way is set apart, told, and tried again; everything else ends."""
 
 import threading
-from collections.abc import MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
 from typing import Any
 
@@ -9,15 +9,16 @@ import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.core import mail
-from django.db import connection
+from django.db import DatabaseError, connection
 from pytest_django import Settings
 
-from payments import lifecycle
-from payments.lifecycle.sweep import FIRST_PAUSE_SECONDS, LOCK_WAIT_MILLISECONDS, TRIES, Fate, Row
+from payments import clocks, lifecycle
+from payments.lifecycle.sweep import FAILURES_PER_RUN, FIRST_PAUSE_SECONDS, TRIES, Fate, Row
+from payments.locks import SHORT_WAIT_MILLISECONDS
 from payments.models import ExpiryFailure, Order, PaymentAttempt, StockItem
 from tests import bulk, factories
 from tests.factories import steps
-from tests.overdue import due_order, heal, held, make_due_again
+from tests.overdue import due_order, heal, held, make_due_again, put_off
 from tests.system import test_database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,6 +55,7 @@ def test_one_poisoned_order_of_a_thousand_is_set_apart_and_the_others_end(
 def test_the_next_run_does_not_stall_on_what_failed(customer: User, item: StockItem, poisoned: str) -> None:
     due_order(customer, item, poisoned)
     assert lifecycle.sweep_expired().failed_orders == 1
+    put_off()
     other = due_order(customer, item)
     run = lifecycle.sweep_expired()
     assert (run.expired_orders, run.failed_orders, run.batches) == (1, 0, 2)  # One batch of each source, no halves.
@@ -71,6 +73,7 @@ def test_what_failed_is_tried_again_ever_more_seldom_and_ends_once_it_can(
         failure = ExpiryFailure.objects.get()
         assert failure.tries == tries
         waits.append((failure.due_at - failure.last_failed_at).total_seconds())
+        put_off()
         assert lifecycle.sweep_expired().failed_orders == 0  # Not before it is due.
         make_due_again(failure)
     assert waits == [2, 4, 8, 16]
@@ -151,7 +154,7 @@ def test_a_stock_row_that_is_held_keeps_only_its_own_orders(
 def test_a_lock_that_is_held_for_a_moment_costs_a_pause_and_no_failure(customer: User, item: StockItem) -> None:
     attempt = due_order(customer, item)
     # Longer than one try waits, and shorter than the second try and the pause before it.
-    moment = LOCK_WAIT_MILLISECONDS / 1000 + FIRST_PAUSE_SECONDS
+    moment = SHORT_WAIT_MILLISECONDS / 1000 + FIRST_PAUSE_SECONDS
     with psycopg.connect(test_database_url()) as session:
         session.execute("SELECT id FROM payments_stockitem WHERE id = %s FOR UPDATE", [item.pk])
         release = threading.Timer(moment, session.rollback)
@@ -162,7 +165,33 @@ def test_a_lock_that_is_held_for_a_moment_costs_a_pause_and_no_failure(customer:
     assert steps(attempt)[-1][0] == "expired"
 
 
-def test_a_backlog_is_ended_by_several_threads_each_order_once(customer: User, settings: Settings) -> None:
+@pytest.fixture
+def sessions_that_end() -> Iterator[Callable[[], int]]:
+    """Tell how many sessions of the database have ended orders."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            CREATE TABLE ended_by (pid int);
+            CREATE FUNCTION note_session() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO ended_by VALUES (pg_backend_pid()); RETURN NULL; END $$;
+            CREATE TRIGGER note_session AFTER UPDATE ON payments_order FOR EACH STATEMENT
+            EXECUTE FUNCTION note_session()
+            """
+        )
+
+    def count() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(DISTINCT pid) FROM ended_by")
+            return int(cursor.fetchone()[0])
+
+    yield count
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION note_session() CASCADE; DROP TABLE ended_by")
+
+
+def test_a_backlog_is_ended_by_several_threads_each_order_once(
+    customer: User, settings: Settings, sessions_that_end: Callable[[], int]
+) -> None:
     settings.PAYMENT_SWEEP_BATCH_ROWS = 10
     items = [factories.make_item(f"ITEM-{number}", on_hand=1000) for number in range(3)]
     attempts = [factories.place_order(customer=customer, item=items[number % 3]) for number in range(200)]
@@ -171,6 +200,69 @@ def test_a_backlog_is_ended_by_several_threads_each_order_once(customer: User, s
     assert (run.expired_orders, run.failed_orders, run.is_finished) == (200, 0, True)
     assert [factories.stock_of(item) for item in items] == [(1000, 0, 0)] * 3
     assert all(steps(attempt)[1:] == [("expired", "sweep", "window_closed")] for attempt in attempts)
+    assert sessions_that_end() > 1
+
+
+def test_what_fails_for_every_order_is_no_fault_of_the_orders(
+    customer: User, item: StockItem, poisoned: str, settings: Settings
+) -> None:
+    """A hundred are set apart, and then the run ends with the error itself."""
+    settings.PAYMENT_SWEEP_BATCH_ROWS = 50
+    bulk.make_orders(
+        160,
+        prefix="POISON",
+        customers=[customer.pk],
+        items=[item.pk],
+        first_deadline_in=timedelta(minutes=-1),
+        spread=timedelta(seconds=30),
+    )
+    StockItem.objects.update(received=500, on_hand=500)
+    bulk.count_stock()
+    with pytest.raises(DatabaseError, match="is poisoned"):
+        lifecycle.sweep_expired()
+    assert FAILURES_PER_RUN <= ExpiryFailure.objects.count() < 160
+    heal()
+    ended = 0
+    for _ in range(2):  # A hundred of those that failed in each run.
+        ExpiryFailure.objects.update(due_at=clocks.database_now())
+        ended += lifecycle.sweep_expired().expired_orders
+    assert ended == 160
+
+
+def test_a_statement_that_the_database_does_not_know_is_no_fault_of_the_orders(customer: User, item: StockItem) -> None:
+    """As in a deployment whose migration is missing: nothing is set apart."""
+    due_order(customer, item)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE payments_reservation RENAME COLUMN closed_at TO ended_at")
+    try:
+        with pytest.raises(DatabaseError, match="closed_at"):
+            lifecycle.sweep_expired()
+        assert ExpiryFailure.objects.count() == 0
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE payments_reservation RENAME COLUMN ended_at TO closed_at")
+    assert lifecycle.sweep_expired().expired_orders == 1
+
+
+def test_the_staff_are_told_of_an_order_that_fails_anew(
+    customer: User, item: StockItem, poisoned: str, settings: Settings
+) -> None:
+    settings.ADMINS = [("", "ops@example.com")]
+    due_order(customer, item, poisoned)
+    lifecycle.sweep_expired()
+    assert lifecycle.notify_staff() == 1
+    ExpiryFailure.objects.update(resolved_at=clocks.database_now(), tries=7)
+    assert lifecycle.sweep_expired().failed_orders == 1
+    failure = ExpiryFailure.objects.get()
+    assert (failure.tries, failure.notified_at, failure.resolved_at) == (1, None, None)
+    assert lifecycle.notify_staff() == 1
+
+
+def test_without_an_address_nobody_counts_as_told(customer: User, item: StockItem, poisoned: str) -> None:
+    due_order(customer, item, poisoned)
+    lifecycle.sweep_expired()
+    assert lifecycle.notify_staff() == 0
+    assert ExpiryFailure.objects.get().notified_at is None
 
 
 def test_a_limit_takes_the_oldest_and_no_more(customer: User, item: StockItem) -> None:

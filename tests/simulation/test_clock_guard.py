@@ -1,4 +1,4 @@
-"""At most one clock is faulty: nothing is charged after its deadline, nothing is refused before it (requirement W8)."""
+"""At most one clock is faulty: nothing is charged after its deadline, nothing is refused before it."""
 
 import os
 from collections import Counter

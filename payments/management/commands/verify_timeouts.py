@@ -35,6 +35,9 @@ class Command(BaseCommand):
         except DatabaseError as error:
             self.stderr.write(f"The policies could not be read: {error}")
             return False
+        except KeyError as error:
+            self.stderr.write(f"A gateway lacks a setting in PAYMENT_GATEWAYS: {error}")
+            return False
         for in_force in methods:
             for line in [_method_as_json(in_force)] if as_json else _method_as_text(in_force):
                 self.stdout.write(line)

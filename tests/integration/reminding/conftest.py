@@ -13,12 +13,12 @@ from tests.mailbox import Mailbox
 
 @pytest.fixture
 def mail_server(settings: Settings) -> Iterator[Mailbox]:
-    """A mail server that Django's own backend sends to; by e-mail only, and a second for each message."""
+    """A mail server that Django's own backend sends to; by e-mail only, and a few seconds for each message."""
     with mailbox.listening() as server:
         settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
-        settings.EMAIL_TIMEOUT = 1
-        settings.PAYMENT_REMINDER_TOTAL_SECONDS = 2
+        settings.EMAIL_TIMEOUT = 2
+        settings.PAYMENT_REMINDER_TOTAL_SECONDS = 6
         settings.PAYMENT_SMS_SENDER = ""
         yield server
 

@@ -1,6 +1,6 @@
 """What a sending proves: a real SMTP server refuses, drops and keeps silent; and the port for text messages."""
 
-import time
+import threading
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -87,7 +87,7 @@ def test_what_a_server_refuses_for_good_is_not_sent_again(
         (Fault.DROPS_AFTER_DATA, "SMTPServerDisconnected"),
         (Fault.MUMBLES_AFTER_DATA, "SMTPDataError -1"),
         (Fault.SILENT_AFTER_DATA, "SMTPServerDisconnected"),
-        (Fault.DRIPS_AFTER_DATA, "no answer within 2 s"),
+        (Fault.DRIPS_AFTER_DATA, "no answer within 6 s"),
     ],
 )
 def test_what_may_have_been_sent_is_never_sent_again(
@@ -107,7 +107,7 @@ def test_a_server_that_is_slow_to_greet_gets_nothing_once_nobody_waits_any_more(
 ) -> None:
     mail_server.faults.append(Fault.DRIPS_GREETING)
     assert send_due().tried_again_later == 1
-    assert states() == [("email", "owed", "not begun within 2 s", 1)]
+    assert states() == [("email", "owed", "not begun within 6 s", 1)]
     mail_server.released.set()  # The first sending gets its greeting now, and stops by itself.
     wait_until(lambda: mail_server.ended == 1, what="the first conversation is over")
     assert mail_server.mails == []
@@ -166,7 +166,7 @@ def test_while_all_senders_hang_nothing_is_begun(transactional_db: None, mail_se
         return Sent()
 
     for _ in range(bounded.MAX_SENDINGS):
-        assert isinstance(within(0.01, hang), Unclear)
+        assert isinstance(within(0.5, hang), Unclear)
     assert within(1, send) == NotSent(why="all senders hang", may_retry=True)
     mail_server.released.set()
     wait_until(lambda: within(1, send) == Sent(), what="the senders are free again")
@@ -275,11 +275,11 @@ def test_only_what_a_sender_proves_is_sent_again(
 
 def test_a_sender_that_hangs_is_not_waited_for(with_phone: PaymentAttempt, settings: Settings) -> None:
     settings.PAYMENT_REMINDER_TOTAL_SECONDS = 1
-    begun = time.monotonic()
-    Phone.acts.append(lambda: time.sleep(3))  # noqa: TID251 - a host's code that hangs
+    it_answers = threading.Event()
+    Phone.acts.append(lambda: it_answers.wait(30))
     assert send_due().unknown == 1
-    assert time.monotonic() - begun < 3
     assert states() == [("sms", "unknown", "no answer within 1 s", 1)]
+    it_answers.set()
     wait_until(lambda: len(Phone.sent) == 1, what="it goes on by itself")
     make_due()
     assert send_due() == NOTHING
