@@ -1,4 +1,4 @@
-"""The one page of the admin that changes something: what operators wish for the windows of a payment method."""
+"""A page of the admin that changes something: what operators wish for the windows of a payment method."""
 
 from typing import Any, ClassVar
 

@@ -1,9 +1,10 @@
 """How late attempts end, and what that costs the charges beside it: `make bench BENCH=expiry_lag`.
 
 A worker and beat run as processes and sweep a database of a hundred thousand living attempts, of which 200 a second
-come to their deadlines. An observer asks many times a second for the oldest deadline that is not swept yet: an attempt
-counts as terminal from the first look at which that one is later, so what it waited for the commit is part of it.
-Meanwhile this process pays orders, from opening to record, in turn without any deadline beside it and with them.
+come to their deadlines for a minute: how late these end is what is told. An observer asks many times a second for the
+oldest deadline that is not swept yet: an attempt counts as terminal from the first look at which that one is later, so
+what it waited for the commit is part of it. Meanwhile, and in short rounds before it, this process pays orders, from
+opening to record, in turn without any deadline beside it and with them.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection
@@ -96,14 +98,21 @@ class Crowd:
     items: list[int]
 
 
-def make_deadlines(*, rounds: int, seconds: int, per_second: int, starts_in: float, crowd: Crowd) -> None:
-    """Give every second round its deadlines, evenly spread; the rounds between have none."""
-    for number in range(rounds):
+class Stretch(NamedTuple):
+    """A time in which deadlines come evenly, in seconds from the beginning."""
+
+    start: float
+    seconds: float
+
+
+def make_deadlines(stretches: list[Stretch], *, began: float, per_second: int, crowd: Crowd) -> None:
+    """Make the orders of each stretch; `began` is of the monotonic clock."""
+    for number, stretch in enumerate(stretches):
         bulk.make_orders(
-            per_second * seconds,
-            prefix=f"ROUND-{number}",
-            first_deadline_in=timedelta(seconds=starts_in + (2 * number + 1) * seconds),
-            spread=timedelta(seconds=seconds),
+            round(per_second * stretch.seconds),
+            prefix=f"STRETCH-{number}",
+            first_deadline_in=timedelta(seconds=began + stretch.start - time.monotonic()),
+            spread=timedelta(seconds=stretch.seconds),
             customers=crowd.customers,
             items=crowd.items,
         )
@@ -121,27 +130,33 @@ def measure(arguments: argparse.Namespace) -> None:
     )
     payments = Payments(threads=arguments.threads)
     payments.rate_until(time.monotonic() + 3)  # Fills caches and pools.
-    rounds, seconds, starts_in = arguments.rounds, arguments.seconds, 15.0
-    began = time.monotonic()
-    first = clocks.database_now() + timedelta(seconds=starts_in)
-    make_deadlines(rounds=rounds, seconds=seconds, per_second=arguments.per_second, starts_in=starts_in, crowd=crowd)
+    # Round 0 has no deadlines, round 1 has, and so on; the last has none, and then comes the long stretch.
+    rounds, seconds, first_round = 2 * arguments.rounds + 1, arguments.seconds, 30.0
+    ends = [first_round + (number + 1) * seconds for number in range(rounds)]
+    long = Stretch(ends[-1], arguments.long_seconds)
+    began, began_at = time.monotonic(), clocks.database_now()
+    short = [Stretch(end, seconds) for end in ends[0:-1:2]]
+    make_deadlines([*short, long], began=began, per_second=arguments.per_second, crowd=crowd)
     bulk.count_stock()
+    left = began + first_round - time.monotonic()
+    assert left > 0, f"making the orders took {-left:.1f} s too long"
     observer = Observer()
     observer.start()
     try:
-        threading.Event().wait(began + starts_in - time.monotonic())
-        rates = [payments.rate_until(began + starts_in + (number + 1) * seconds) for number in range(2 * rounds + 1)]
+        threading.Event().wait(left)
+        rates = [payments.rate_until(began + end) for end in ends]
+        payments.rate_until(began + long.start + long.seconds)
         wait_until(_nothing_is_due, what="the last is swept")
         threading.Event().wait(10 * LOOK_EVERY_SECONDS)  # For the observer's last look.
     finally:
         observer.is_over.set()
         observer.join()
     deadlines = list(
-        PaymentAttempt.objects.filter(state="expired", expires_at__gte=first - timedelta(seconds=1)).values_list(
-            "expires_at", flat=True
-        )
+        PaymentAttempt.objects.filter(
+            state="expired", expires_at__gte=began_at + timedelta(seconds=long.start - 0.5)
+        ).values_list("expires_at", flat=True)
     )
-    assert len(deadlines) == rounds * seconds * arguments.per_second, len(deadlines)
+    assert len(deadlines) == round(long.seconds * arguments.per_second), len(deadlines)
     lags = sorted(observer.lags(deadlines))
     say("expiry_lag.p50_seconds", statistics.median(lags), "s")
     say("expiry_lag.p99_seconds", statistics.quantiles(lags, n=100)[98], "s")
@@ -163,6 +178,7 @@ def main() -> None:
     parser.add_argument("--per-second", type=int, default=200, help="deadlines")
     parser.add_argument("--rounds", type=int, default=6, help="with deadlines; one more without")
     parser.add_argument("--seconds", type=int, default=10, help="of a round")
+    parser.add_argument("--long-seconds", type=int, default=60, help="of the stretch that the lags are of")
     parser.add_argument("--threads", type=int, default=4, help="that pay")
     arguments = parser.parse_args()
     stops: list[Callable[[], None]] = []
