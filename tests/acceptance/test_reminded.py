@@ -37,6 +37,7 @@ def mailing_system(
             system.start()
             yield system
         finally:
+            system.close_clients()
             system.stop()
 
 

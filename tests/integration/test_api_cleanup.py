@@ -245,6 +245,7 @@ def test_the_task_is_published_and_nothing_else_is_done(desk: Api, customer: Use
 
 
 def test_a_broker_that_does_not_take_the_task_is_said(desk: Api, use_broker: Callable[[str | None], None]) -> None:
+    messages("expiry")
     use_broker(NOBODY_LISTENS)
     content = problem(desk.post(TRIGGER, ""), 503, "unavailable")
     assert "The broker did not take the task" in content["detail"]
