@@ -201,7 +201,7 @@ MUTANTS = (
         "payments/lifecycle/expire.py",
         "AND a.id IS DISTINCT FROM judged.living_id",
         "AND FALSE",
-        ("tests/integration/test_announcements.py", "tests/integration/test_sweep.py"),
+        ("tests/integration/test_expire_and_rescue.py",),
     ),
     Mutant(
         "a charge is claimed in the grace",

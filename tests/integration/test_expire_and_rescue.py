@@ -8,8 +8,12 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from payments import lifecycle
+from payments import clocks, guard, lifecycle, locks
+from payments.domain.clock import Ruling
+from payments.lifecycle.calls import Call
+from payments.lifecycle.expire import Ended, Over, expire_locked_orders
 from payments.models import Order, PaymentAttempt, StockItem
+from payments.transactions import transaction
 from tests import factories
 from tests.contract.sandbox_server import SandboxProcess
 from tests.factories import steps
@@ -70,6 +74,37 @@ def test_a_paid_order_is_never_swept(customer: User, item: StockItem, sandbox: S
     factories.age_attempt(attempt.id, seconds_left=-1)
     assert lifecycle.sweep_expired().expired_orders == 0
     assert factories.stock_of(item) == (99, 0, 1)
+
+
+def end(attempt: PaymentAttempt) -> list[Ended]:
+    """What the sweep does under the lock with a candidate that it read before it had the lock."""
+    with transaction():
+        order = locks.lock_order_of(attempt_id=attempt.id)
+        assert order is not None
+        reading = clocks.read()
+        judgement = guard.judge(attempt, reading=reading)
+        assert judgement.ruling is Ruling.EXPIRE
+        over = Over(order.id, order.order_id, attempt.id, attempt.expires_at, judgement)
+        return expire_locked_orders([over], now=reading.now, actor="test")
+
+
+def test_what_moved_on_before_the_lock_was_granted_is_left_alone(
+    customer: User, item: StockItem, sandbox: SandboxProcess
+) -> None:
+    """Claimed meanwhile, or failed and tried again: another attempt, or another state, holds the order's slot."""
+    claimed = factories.submit(factories.place_order(customer=customer, item=item))
+    assert isinstance(lifecycle.claim_attempt(attempt_id=claimed.id), Call)
+    factories.age_attempt(claimed.id, seconds_left=-1)
+    failed = factories.submit(factories.place_order(customer=factories.make_user(), item=item), token="tok_declined")
+    lifecycle.charge_attempt(attempt_id=failed.id)
+    again = lifecycle.retry_order(order_id=failed.order.order_id, customer_id=failed.customer_id).attempt
+    factories.age_attempt(failed.id, seconds_left=-1)
+    for moved_on in (claimed, failed):
+        moved_on.refresh_from_db()
+        assert end(moved_on) == []
+    assert (steps(claimed)[-1][0], steps(failed)[-1][0], steps(again)[-1][0]) == ("charging", "failed", "open")
+    assert set(Order.objects.values_list("status", flat=True)) == {"under_paying"}
+    assert factories.stock_of(item) == (100, 2, 0)
 
 
 # Rescue
