@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import pgtrigger
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -50,6 +51,17 @@ def heal() -> None:
 
 def test_for_a_day_after_the_window_it_is_held(in_doubt: PaymentAttempt, item: StockItem) -> None:
     factories.age_attempt(in_doubt.id, seconds_left=60 - DAY)
+    assert lifecycle.release_stock_in_doubt(actor="sweep") == 0
+    assert factories.stock_of(item) == (100, 2, 0)
+
+
+def test_a_database_clock_that_leapt_a_day_ahead_gives_nothing_back(in_doubt: PaymentAttempt, item: StockItem) -> None:
+    """By the boot clock an hour has passed: the window is over, and the day after it is not."""
+    factories.age_attempt(in_doubt.id, seconds_left=-DAY - 1)
+    in_doubt.refresh_from_db()
+    stamp = {**in_doubt.opened_stamp, "boot": in_doubt.opened_stamp["boot"] + DAY - 3600}
+    with pgtrigger.ignore("payments.PaymentAttempt:attempt_facts"):
+        PaymentAttempt.objects.filter(id=in_doubt.id).update(opened_stamp=stamp)
     assert lifecycle.release_stock_in_doubt(actor="sweep") == 0
     assert factories.stock_of(item) == (100, 2, 0)
 
