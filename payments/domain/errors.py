@@ -36,11 +36,32 @@ class InvalidState(PaymentError):
     title = "Not possible any more"
 
 
+class ReasonRequired(PaymentError):
+    """Staff did not say why they act on what is somebody else's; it would be on record."""
+
+    code = "reason_required"
+    title = "A reason is required"
+
+
 class AlreadySubmitted(PaymentError):
     """The attempt is on its way already; the first click counts."""
 
     code = "already_submitted"
     title = "The payment was already submitted"
+
+
+class TokenRequired(PaymentError):
+    """The payment method is paid with a token of the gateway, and none was given."""
+
+    code = "payment_token_required"
+    title = "A payment token is required"
+
+
+class TokenRefused(PaymentError):
+    """It is a card number and no token, or the payment method is paid on the gateway's own page and takes none."""
+
+    code = "payment_token_refused"
+    title = "A payment token is not taken"
 
 
 class RetryRefused(PaymentError):
@@ -62,6 +83,13 @@ class PaymentInFlight(PaymentError):
 
     code = "payment_in_flight"
     title = "The payment is in flight"
+
+
+class RateLimited(PaymentError):
+    """The user has asked too often; `retry_after_seconds` says when it is worth asking again."""
+
+    code = "rate_limited"
+    title = "Too many requests"
 
 
 class IdempotencyKeyInUse(PaymentError):
@@ -111,6 +139,20 @@ class UnsupportedCurrency(PaymentError):
 
     code = "unsupported_currency"
     title = "Unsupported currency"
+
+
+class UnknownKind(PaymentError):
+    """There is no such kind of order."""
+
+    code = "unknown_kind"
+    title = "Unknown kind of order"
+
+
+class WebhookRefused(PaymentError):
+    """What came as an event of a gateway is not signed by it, or is no event."""
+
+    code = "webhook_refused"
+    title = "The event was not taken"
 
 
 class UnsupportedMethod(PaymentError):

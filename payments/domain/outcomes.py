@@ -48,10 +48,15 @@ class Authorized:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The gateway took it and will tell later; the customer may have to visit `redirect_url`."""
+    """The gateway took it and will tell later; the customer may have to visit `redirect_url`.
+
+    `is_approved`: the customer has agreed there, and the gateway waits for the same request once more before it holds
+    anything.
+    """
 
     reference: str
     redirect_url: str | None
+    is_approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +91,11 @@ class NeverSent:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """The call ended without an answer that proves anything."""
+    """The call ended without an answer that proves anything; `reference`, if it got so far as to learn of a charge."""
 
     code: FailureCode
     detail: str
+    reference: str = ""
 
 
 # What one charge can be seen as.

@@ -46,7 +46,7 @@ class Situation:
     is_current: bool  # The call was made under the latest claim.
     known_reference: str  # The gateway's id of the charge, as far as the attempt knows it.
     doubt_code: str
-    may_replay: bool  # The gateway still knows the key, so that repeating the request cannot charge twice.
+    may_replay: bool  # Nothing is held, and the key is still known: repeating the request charges at most once.
     may_cancel_key: bool
     is_cancelling: bool  # A cancel of the key is written down: whatever the key did may be undone at any moment.
     is_absence_proven: bool  # Nothing was found often enough, and so late that nothing can still be on its way.
@@ -118,9 +118,10 @@ class Requeue:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Nobody knows: ask."""
+    """Nobody knows: ask. Under `reference`, where one is known."""
 
     code: FailureCode
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +158,10 @@ def reduce(outcome: Outcome, situation: Situation) -> Verdict:
             return _captured(reference, situation)
         case Authorized(reference=reference):
             return _standing(reference, situation) or _authorized(reference, situation)
-        case Pending(reference=reference, redirect_url=redirect_url):
-            return _standing(reference, situation) or _pending(reference, redirect_url or "", situation)
-        case InDoubt(code=code):
-            return _in_doubt(code, situation)
+        case Pending(reference=reference):
+            return _standing(reference, situation) or _pending(outcome, situation)
+        case InDoubt(code=code, reference=reference):
+            return _in_doubt(code, reference, situation)
         case Declined() | Undone() | NotFound() | NeverSent():
             return _no_money(outcome, situation)
 
@@ -251,19 +252,22 @@ def _authorized(reference: str, s: Situation) -> Verdict:
     return Verdict(BeginCapture(reference))
 
 
-def _pending(reference: str, redirect_url: str, s: Situation) -> Verdict:
+def _pending(seen: Pending, s: Situation) -> Verdict:
+    reference = seen.reference
     if s.is_cancelling:
         undone = (Owed(CompensationKind.VOID, CompensationReason.TOO_LATE, reference),)
         return Verdict(_ended(FailureCode.GIVEN_BACK, s, reference=reference), undone)
     if s.is_window_over:
         late_void = Owed(CompensationKind.VOID, CompensationReason.TOO_LATE, reference)
         return Verdict(Expire(reference), (late_void,))
+    if seen.is_approved and s.may_replay and s.is_window_open and s.operation not in BEGINS_CHARGE:
+        return Verdict(BeginReplay())
     if s.state is AttemptState.CONFIRMING:
         return Verdict(AskAgain())
-    return Verdict(Confirm(reference, redirect_url))
+    return Verdict(Confirm(reference, seen.redirect_url or ""))
 
 
-def _in_doubt(code: FailureCode, s: Situation) -> Verdict:
+def _in_doubt(code: FailureCode, reference: str, s: Situation) -> Verdict:
     moves_money = s.operation in BEGINS_CHARGE or s.operation is Operation.CAPTURE
     if s.state in TERMINAL and s.state is not AttemptState.SUCCEEDED and moves_money:
         return Verdict(
@@ -271,11 +275,11 @@ def _in_doubt(code: FailureCode, s: Situation) -> Verdict:
         )
     if not s.is_current or _is_settled(s):
         return _LEAVE
-    return _doubt(code, s)
+    return _doubt(code, s, reference=reference)
 
 
-def _doubt(code: FailureCode, s: Situation) -> Verdict:
-    return Verdict(Doubt(code) if s.state is AttemptState.CHARGING else AskAgain())
+def _doubt(code: FailureCode, s: Situation, *, reference: str = "") -> Verdict:
+    return Verdict(Doubt(code, reference) if s.state is AttemptState.CHARGING else AskAgain())
 
 
 # A refusal of the request itself says nothing of an earlier request under the same key.

@@ -12,9 +12,11 @@ from payments.models.expiry_failure import ExpiryFailure
 from payments.models.gateway_call import GatewayCall
 from payments.models.history import HistoryEntry
 from payments.models.idempotency import IdempotencyRecord
+from payments.models.inbox import WebhookEvent
 from payments.models.order import Order, OrderLine
 from payments.models.policy import PaymentMethodPolicy, PolicyChange
 from payments.models.reminder import Reminder
+from payments.models.staff_action import StaffAction
 from payments.models.stock import Reservation, StockItem
 
 __all__ = [
@@ -39,6 +41,8 @@ __all__ = [
     "PolicyChange",
     "Reminder",
     "Reservation",
+    "StaffAction",
     "StockCorrection",
     "StockItem",
+    "WebhookEvent",
 ]

@@ -65,6 +65,13 @@ class PaymentAttempt(models.Model):
     fence = models.PositiveIntegerField(default=0, help_text="Counts claims; an older claim changes nothing.")
     gateway_key = models.CharField(max_length=64, blank=True, help_text="One per attempt, the same at every call.")
     gateway_reference = models.CharField(max_length=255, blank=True, help_text="The gateway's id of the charge.")
+    return_url = models.CharField(
+        max_length=2048,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Where the gateway sends the customer back to. Written when it is submitted, and never again.",
+    )
     redirect_url = models.CharField(max_length=2048, blank=True, help_text="The gateway's hosted page, if any.")
     failure_code = models.CharField(max_length=64, blank=True)
     doubt_code = models.CharField(max_length=64, blank=True, help_text="Why nobody knows what became of the money.")
@@ -137,6 +144,12 @@ class PaymentAttempt(models.Model):
             ),
         ]
         indexes = [
+            # Which payment an event is about that names the gateway's own id alone.
+            models.Index(
+                name="attempt_by_gateway_reference",
+                fields=["gateway", "gateway_reference"],
+                condition=~Q(gateway_reference=""),
+            ),
             # What the sweep asks for, oldest first; it stays as small as the number of live attempts.
             models.Index(
                 name="attempt_due_for_expiry",
@@ -185,6 +198,13 @@ class PaymentAttempt(models.Model):
                     "late_allowance_seconds",
                     "opened_stamp",
                 ],
+            ),
+            # It is part of what is sent under the attempt's key, and every repeat has to send the same.
+            pgtrigger.Protect(
+                name="attempt_return_url_once",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(old__return_url__df=pgtrigger.F("new__return_url"))
+                & ~pgtrigger.Q(old__state="open"),
             ),
             kept_unless_archived(name="attempt_kept", table="payments_paymentattempt"),
         ]

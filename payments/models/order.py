@@ -15,6 +15,13 @@ class Order(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     order_id = models.CharField(max_length=64, unique=True, help_text="The shop's own number of the order.")
+    kind = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of PAYMENT_ORDER_KINDS: says where its customer goes after a payment.",
+    )
     customer = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="payment_orders")
     status = models.CharField(max_length=16, choices=[(s.value, s.value) for s in OrderStatus])
     payment_status = models.CharField(max_length=16, choices=[(s.value, s.value) for s in PaymentStatus])
@@ -57,7 +64,7 @@ class Order(models.Model):
         ]
         triggers = [
             pgtrigger.ReadOnly(
-                name="order_facts", fields=["order_id", "customer", "currency", "total_minor", "created_at"]
+                name="order_facts", fields=["order_id", "kind", "customer", "currency", "total_minor", "created_at"]
             ),
             pgtrigger.Protect(name="order_kept", operation=pgtrigger.Delete),
             # A closed order is never opened again: a customer who comes late starts from the cart.
