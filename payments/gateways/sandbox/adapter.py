@@ -1,16 +1,27 @@
 """Speaks to the sandbox gateway, as the other adapters speak to theirs. What it answers is read in answers.py."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Self
 from urllib.parse import quote
 
-from payments.domain.failures import FailureCode
 from payments.domain.hashing import canonical_bytes
-from payments.domain.outcomes import InDoubt, NeverSent, Operation, Outcome
-from payments.gateways.protocol import ActRequest, Capabilities, ChargeRequest, Question
+from payments.domain.outcomes import Operation, Outcome
+from payments.gateways import reading
+from payments.gateways.protocol import (
+    NOBODYS,
+    ActRequest,
+    Capabilities,
+    ChargeRequest,
+    Event,
+    NotGenuine,
+    Question,
+    listed,
+)
 from payments.gateways.sandbox.answers import Act, read_act, read_cancel, read_creation, read_look_up
-from payments.gateways.transport import Answer, Broken, Refused, Transport
+from payments.gateways.sandbox.hearing import read_event
+from payments.gateways.transport import Answer, Transport
 
 # The slowest behaviour there is (slow_9999.999) executes after 2.8 hours. A held request whose client has left, and
 # ours always leaves at its deadline, is never executed at all.
@@ -34,15 +45,32 @@ class SandboxGateway:
         self,
         *,
         transport: Transport,
+        webhook_secrets: Sequence[str] = (),
         shortest_window_seconds: int | None = None,
         longest_window_seconds: int | None = None,
     ) -> None:
         self._transport = transport
+        self._webhook_secrets = tuple(webhook_secrets)
         # The sandbox takes any window; it can be told to stand in for a gateway that does not.
         self.capabilities = replace(
             type(self).capabilities,
             shortest_window_seconds=shortest_window_seconds,
             longest_window_seconds=longest_window_seconds,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, str], *, connect_seconds: float) -> Self:
+        """Make it of its entry in PAYMENT_GATEWAYS."""
+        shortest, longest = settings.get("shortest_window_seconds"), settings.get("longest_window_seconds")
+        return cls(
+            transport=Transport(
+                base_url=settings["url"],
+                headers={"Authorization": f"Bearer {settings['api_key']}"},
+                connect_seconds=connect_seconds,
+            ),
+            webhook_secrets=listed(settings.get("webhook_secrets", "")),
+            shortest_window_seconds=None if shortest is None else int(shortest),
+            longest_window_seconds=None if longest is None else int(longest),
         )
 
     def authorize(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
@@ -85,6 +113,14 @@ class SandboxGateway:
             deadline_seconds=deadline_seconds,
         )
 
+    def check(self, *, deadline_seconds: float) -> Outcome:
+        """Look for a payment that nobody made."""
+        return self.look_up(NOBODYS, deadline_seconds=deadline_seconds)
+
+    def read_event(self, *, headers: Mapping[str, str], body: bytes, unix_seconds: int) -> Event | NotGenuine:
+        """Verify and read an event."""
+        return read_event(headers=headers, body=body, secrets=self._webhook_secrets, unix_seconds=unix_seconds)
+
     def close(self) -> None:
         """Let go of every connection."""
         self._transport.close()
@@ -94,8 +130,9 @@ class SandboxGateway:
             "reference": request.reference,
             "amount_minor": request.amount_minor,
             "currency": request.currency,
-            "payment_token": request.payment_token,
+            "payment_token": "tok_hosted" if request.is_hosted else request.payment_token,
             "capture": capture,
+            **({"return_url": request.return_url} if request.return_url else {}),
         }
         return self._call(
             "POST",
@@ -136,11 +173,4 @@ class SandboxGateway:
             headers=headers,
             deadline_seconds=deadline_seconds,
         )
-        match result:
-            case Refused(detail=detail):
-                return NeverSent(code=FailureCode.GATEWAY_UNREACHABLE, detail=detail)
-            case Broken(detail=detail, by_deadline=by_deadline):
-                code = FailureCode.GATEWAY_TIMEOUT if by_deadline else FailureCode.GATEWAY_ERROR
-                return InDoubt(code=code, detail=detail)
-            case Answer() as answer:
-                return read(answer)
+        return reading.read(result, read)

@@ -4,12 +4,9 @@ Each answer is read against what was asked. A charge that is not ours, amounts t
 that does not belong there: all of it proves nothing, and what proves nothing is a doubt.
 """
 
-import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeGuard
-
-import structlog
+from typing import Any, Literal
 
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import (
@@ -27,27 +24,15 @@ from payments.domain.outcomes import (
     Undoing,
     Undone,
 )
+from payments.gateways import failures
 from payments.gateways.protocol import ActRequest, ChargeRequest, Question
+from payments.gateways.reading import LONGEST_ID, content, declined, doubt, is_address, is_amount, is_text, spelled
 from payments.gateways.transport import Answer
-
-log = structlog.get_logger(__name__)
 
 _C = FailureCode
 Act = Literal[Operation.CAPTURE, Operation.VOID, Operation.REFUND]
 
-# The sandbox's own decline codes (payments/gateways/sandbox/behaviours.py) in the vocabulary of all gateways.
-DECLINES: Mapping[str, FailureCode] = MappingProxyType(
-    {
-        "declined": _C.DECLINED,
-        "insufficient_funds": _C.INSUFFICIENT_FUNDS,
-        "expired_card": _C.EXPIRED_CARD,
-        "limit_exceeded": _C.LIMIT_EXCEEDED,
-        "incorrect_cvc": _C.INVALID_CARD_DATA,
-        "stolen_card": _C.BLOCKED,
-        "authentication_required": _C.AUTHENTICATION_REQUIRED,
-        "issuer_unavailable": _C.ISSUER_UNAVAILABLE,
-    }
-)
+FAILURES = failures.load("sandbox")
 
 # Refusals at the door: this request did nothing. What an earlier one with the same key did, they do not say.
 _AT_THE_DOOR: Mapping[int, FailureCode] = MappingProxyType(
@@ -77,17 +62,15 @@ _OK, _CREATED, _TOO_MANY = 200, 201, 429
 
 # docs/sandbox.md: a look-up shows at most so many. A full page may not be all of them.
 CHARGES_PER_PAGE = 100
-# What our columns hold; an id or an address that was cut off would be another one.
-_LONGEST_ID, _LONGEST_ADDRESS, _LONGEST_CODE = 255, 2048, 64
 
 
 def read_creation(answer: Answer, *, request: ChargeRequest) -> Outcome:
     """Read the answer to a charge or an authorisation."""
-    content, asked = _content(answer), _asked_by(request)
+    answered, asked = content(answer), _asked_by(request)
     if answer.status == _CREATED:
-        seen = _read_charge(content, asked=asked)
+        seen = _read_charge(answered, asked=asked)
         return seen if isinstance(seen, Captured | Authorized | Pending | InDoubt) else _contradiction(answer, seen)
-    error, code = _error(content)
+    error, code = _error(answered)
     if (answer.status, code) == _CARD_DECLINED:
         seen = _read_charge(error.get("charge"), asked=asked)
         return seen if isinstance(seen, Declined | InDoubt) else _contradiction(answer, seen)
@@ -102,11 +85,11 @@ def read_act(answer: Answer, *, operation: Act, request: ActRequest) -> Outcome:
     asked: dict[str, object] = {"id": request.charge_reference, "currency": request.currency}
     if operation is not Operation.REFUND:
         asked["amount_minor"] = request.amount_minor
-    content = _content(answer)
-    error, code = _error(content)
+    answered = content(answer)
+    error, code = _error(answered)
     if answer.status == _OK:
-        seen = _read_charge(content, asked=asked)
-        if isinstance(seen, InDoubt) or _is_done(operation, seen, charge=content, request=request):
+        seen = _read_charge(answered, asked=asked)
+        if isinstance(seen, InDoubt) or _is_done(operation, seen, charge=answered, request=request):
             return seen
         return _contradiction(answer, seen)
     if (answer.status, code) == _CARD_DECLINED:
@@ -115,7 +98,7 @@ def read_act(answer: Answer, *, operation: Act, request: ActRequest) -> Outcome:
             return seen
         if not isinstance(seen, _UNTOUCHED[operation]):
             return _contradiction(answer, seen)
-        return _declined(error.get("decline_code"), reference=request.charge_reference)
+        return declined(FAILURES, error.get("decline_code"), reference=request.charge_reference)
     if (answer.status, code) in _WRONG_STATE:
         return Declined(code=_C.ALREADY_DONE, gateway_code=code, reference=request.charge_reference)
     return _read_refusal(answer, code=code, reference=request.charge_reference)
@@ -123,14 +106,14 @@ def read_act(answer: Answer, *, operation: Act, request: ActRequest) -> Outcome:
 
 def read_look_up(answer: Answer, *, question: Question) -> Outcome:
     """Read the answer to a look-up by our reference."""
-    content = _content(answer)
+    answered = content(answer)
     if answer.status != _OK:
-        return _read_refused_question(answer, code=_error(content)[1])
-    shown = content.get("data")
+        return _read_refused_question(answer, code=_error(answered)[1])
+    shown = answered.get("data")
     if not isinstance(shown, list):
-        return _doubt(f"HTTP {answer.status} without a list of charges")
+        return doubt(f"HTTP {answer.status} without a list of charges")
     if len(shown) >= CHARGES_PER_PAGE:
-        return _doubt(f"{len(shown)} charges fill the page, there may be more")
+        return doubt(f"{len(shown)} charges fill the page, there may be more")
     charges: list[ChargeSeen] = []
     for charge in shown:
         seen = _read_charge(charge, asked=_asked_by(question))
@@ -148,13 +131,13 @@ def read_look_up(answer: Answer, *, question: Question) -> Outcome:
 
 def read_cancel(answer: Answer, *, question: Question) -> Outcome:
     """Read the answer to a cancel by key."""
-    content = _content(answer)
+    answered = content(answer)
     if answer.status != _OK:
-        code = _error(content)[1]
+        code = _error(answered)[1]
         if (answer.status, code) in _WRONG_STATE:  # The key was a capture's, void's or refund's.
             return InDoubt(code=_C.KEY_MISMATCH, detail=f"HTTP {answer.status} {code}")
         return _read_refused_question(answer, code=code)
-    result, charge = content.get("result"), content.get("charge", "none shown")
+    result, charge = answered.get("result"), answered.get("charge", "none shown")
     if result == "cancelled_before_execution" and charge is None:
         return Undone(how=Undoing.BARRED, reference=None)
     seen = _read_charge(charge, asked=_asked_by(question))
@@ -166,7 +149,7 @@ def read_cancel(answer: Answer, *, question: Question) -> Outcome:
         case "already_final", _:
             return seen
         case _:
-            return _doubt(f"a key with the result {result!r} and {seen}")
+            return doubt(f"a key with the result {result!r} and {seen}")
 
 
 def _is_done(operation: Act, seen: ChargeSeen, *, charge: Mapping[str, Any], request: ActRequest) -> bool:
@@ -190,7 +173,7 @@ def _read_refusal(answer: Answer, *, code: str, reference: str | None) -> Outcom
         return NeverSent(code=_C.RATE_LIMITED, detail=detail)
     if answer.status in _AT_THE_DOOR and code:
         return Declined(code=_AT_THE_DOOR[answer.status], gateway_code=code, reference=reference)
-    return _doubt(detail)
+    return doubt(detail)
 
 
 def _read_refused_question(answer: Answer, *, code: str) -> Outcome:
@@ -204,13 +187,13 @@ def _read_refused_question(answer: Answer, *, code: str) -> Outcome:
 def _read_charge(charge: object, *, asked: Mapping[str, object]) -> ChargeSeen | InDoubt:
     """Tell as what a charge is seen, if it is the one that was `asked` about."""
     if not isinstance(charge, dict):
-        return _doubt(f"a {type(charge).__name__} where a charge belongs")
+        return doubt(f"a {type(charge).__name__} where a charge belongs")
     reference = charge.get("id")
-    if not _is_text(reference, longest=_LONGEST_ID):
-        return _doubt(f"a charge with the id {reference!r}")
+    if not is_text(reference, longest=LONGEST_ID):
+        return doubt(f"a charge with the id {reference!r}")
     said = {name: charge.get(name) for name in asked}
     if said != asked:
-        return _doubt(f"the charge {reference} is another one: {said}")
+        return doubt(f"the charge {reference} is another one: {said}")
     return _read_status(charge, reference=reference)
 
 
@@ -218,8 +201,8 @@ def _read_status(charge: Mapping[str, Any], *, reference: str) -> ChargeSeen | I
     status = charge.get("status")
     names = ("amount_minor", "amount_captured_minor", "amount_refunded_minor")
     amount, taken, returned = (charge.get(name) for name in names)
-    if not (_is_amount(amount) and _is_amount(taken) and _is_amount(returned)):
-        return _doubt(f"the charge {reference} is {status!r} with {[amount, taken, returned]}")
+    if not (is_amount(amount) and is_amount(taken) and is_amount(returned)):
+        return doubt(f"the charge {reference} is {status!r} with {[amount, taken, returned]}")
     match status:
         case "captured" if taken == amount and returned < amount:
             return Captured(reference=reference, refunded_minor=returned)
@@ -228,7 +211,7 @@ def _read_status(charge: Mapping[str, Any], *, reference: str) -> ChargeSeen | I
         case "pending" | "authorized" | "declined" | "voided" | "expired" if taken == returned == 0:
             return _read_untaken(charge, status=status, reference=reference)
         case _:
-            return _doubt(f"the charge {reference} is {status!r} with {[amount, taken, returned]}")
+            return doubt(f"the charge {reference} is {status!r} with {[amount, taken, returned]}")
 
 
 def _read_untaken(
@@ -241,69 +224,28 @@ def _read_untaken(
         case "authorized":
             return Authorized(reference=reference)
         case "declined":
-            return _declined(charge.get("decline_code"), reference=reference)
+            return declined(FAILURES, charge.get("decline_code"), reference=reference)
         case "voided":
             return Undone(how=Undoing.VOIDED, reference=reference)
         case "expired":
             return Undone(how=Undoing.EXPIRED, reference=reference)
         case "pending":
             address = charge.get("redirect_url")
-            if address is None or (
-                _is_text(address, longest=_LONGEST_ADDRESS) and address.startswith(("http://", "https://"))
-            ):
+            if address is None or is_address(address):
                 return Pending(reference=reference, redirect_url=address)
-            return _doubt(f"the charge {reference} leads to {address!r}")
-
-
-def _declined(decline_code: object, *, reference: str) -> Declined:
-    gateway_code = _spelled(decline_code)
-    code = DECLINES.get(gateway_code)
-    if code is None:
-        # Somebody has to classify it; until then it is a plain decline, never retried blindly.
-        log.error("unknown_gateway_code", gateway="sandbox", gateway_code=gateway_code)
-        code = _C.DECLINED
-    return Declined(code=code, gateway_code=gateway_code, reference=reference)
+            return doubt(f"the charge {reference} leads to {address!r}")
 
 
 def _asked_by(request: ChargeRequest | Question) -> dict[str, object]:
     return {"reference": request.reference, "amount_minor": request.amount_minor, "currency": request.currency}
 
 
-def _content(answer: Answer) -> dict[str, Any]:
-    """Return the JSON object that the answer is; an empty one, which proves nothing, if it is none."""
-    try:
-        content = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _error(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    error = content.get("error")
+def _error(answered: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    error = answered.get("error")
     if not isinstance(error, dict):
         return {}, ""
-    return error, _spelled(error.get("code"))
-
-
-def _spelled(code: object) -> str:
-    """Return a code as the gateway spelled it, fit for a column and a log."""
-    if code is None:
-        return ""
-    return (code if isinstance(code, str) and code.isprintable() else ascii(code))[:_LONGEST_CODE]
-
-
-def _is_text(value: object, *, longest: int) -> TypeGuard[str]:
-    return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
-
-
-def _is_amount(value: object) -> TypeGuard[int]:
-    # Not a truth value, which Python counts among the integers.
-    return type(value) is int and value >= 0
+    return error, spelled(error.get("code"))
 
 
 def _contradiction(answer: Answer, seen: ChargeSeen) -> InDoubt:
-    return _doubt(f"HTTP {answer.status} with {seen}")
-
-
-def _doubt(detail: str) -> InDoubt:
-    return InDoubt(code=_C.GATEWAY_ERROR, detail=detail)
+    return doubt(f"HTTP {answer.status} with {seen}")

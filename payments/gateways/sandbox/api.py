@@ -1,23 +1,19 @@
-"""The gateway's own dialect over HTTP: a plain, Stripe-like JSON API under /v1.
-
-A face only translates. It turns a request into a `Call` and the engine's outcomes into answers; what
-happens between is the flow's business and the same for every dialect.
-"""
+"""The gateway's own dialect over HTTP: a plain, Stripe-like JSON API under /v1."""
 
 import datetime as dt
-import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 from aiohttp import web
 
 from payments.gateways.sandbox import checks
-from payments.gateways.sandbox.behaviours import Operation, token_exists
+from payments.gateways.sandbox.behaviours import MOVES_MONEY, Operation, token_exists
 from payments.gateways.sandbox.checks import JSON, InvalidRequestError
-from payments.gateways.sandbox.flow import Call, Flow, Wordings
+from payments.gateways.sandbox.face import LONGEST_KEY, Face, clean
+from payments.gateways.sandbox.flow import Call, Wordings
 from payments.gateways.sandbox.records import (
     Act,
     Answer,
@@ -30,9 +26,8 @@ from payments.gateways.sandbox.records import (
     Outcome,
     Refused,
 )
-from payments.gateways.sandbox.settings import Settings
+from payments.gateways.sandbox.webhooks import SIGNATURE_HEADER, sign
 
-LONGEST_KEY = 255
 LARGEST_AMOUNT_MINOR = 999_999_999_999
 _CURRENCY = re.compile("[A-Z]{3}")
 
@@ -126,13 +121,10 @@ _ACTS = Wordings(outcome=word_outcome, error=word_error)
 _CREATION = Wordings(outcome=word_creation, error=word_error)
 
 
-class NativeFace:
+class NativeFace(Face):
     """The routes under /v1."""
 
-    def __init__(self, *, flow: Flow, settings: Settings) -> None:
-        self._flow = flow
-        self._engine = flow.engine
-        self._settings = settings
+    dialect = "sandbox"
 
     def routes(self) -> list[web.RouteDef]:
         """Return what this face answers to."""
@@ -146,6 +138,7 @@ class NativeFace:
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         def prepare(call: Call, body: JSON) -> None:
+            _check_key(call.key)
             checks.check_fields(body, _CREATE_FIELDS, required=_CREATE_REQUIRED)
             call.command = Create(
                 reference=body["reference"],
@@ -157,33 +150,35 @@ class NativeFace:
                 expires_in_seconds=body.get("expires_in_seconds"),
                 metadata=body.get("metadata", {}),
                 page_origin=f"{request.scheme}://{request.host}",
+                dialect=self.dialect,
             )
 
-        return await self._take_in(request, Operation.CHARGE, prepare, wordings=_CREATION, keyed=True)
+        return await self.take_in(request, Operation.CHARGE, prepare, wordings=_CREATION, keyed=True)
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         operation = Operation(request.match_info["verb"])
         charge_id = request.match_info["charge_id"]
 
         def prepare(call: Call, body: JSON) -> None:
+            _check_key(call.key)
             known = {} if operation is Operation.VOID else {"amount_minor": _AMOUNT}
             checks.check_fields(body, known)
             call.command = Act(operation=operation, charge_id=charge_id, amount_minor=body.get("amount_minor"))
 
-        return await self._take_in(request, operation, prepare, wordings=_ACTS, keyed=True)
+        return await self.take_in(request, operation, prepare, wordings=_ACTS, keyed=True)
 
     async def _fetch(self, request: web.Request) -> web.StreamResponse:
         charge_id = request.match_info["charge_id"]
 
         def read() -> Answer:
-            charge = self._engine.look_up(charge_id)
+            charge = self.engine.look_up(charge_id)
             return word_outcome(Refused("not_found", "No such charge.") if charge is None else Done(charge))
 
         def prepare(call: Call, body: JSON) -> None:
             checks.check_fields({**request.query, **body}, {})
             call.read = read
 
-        return await self._take_in(request, Operation.LOOKUP, prepare)
+        return await self.take_in(request, Operation.LOOKUP, prepare, wordings=_ACTS)
 
     async def _find(self, request: web.Request) -> web.StreamResponse:
         def prepare(call: Call, body: JSON) -> None:
@@ -192,16 +187,16 @@ class NativeFace:
             call.read = read
 
         def read() -> Answer:
-            charges = self._engine.look_up_reference(request.query["reference"])
+            charges = self.engine.look_up_reference(request.query["reference"])
             return Answer(200, json.dumps({"data": [charge_object(charge) for charge in charges]}))
 
-        return await self._take_in(request, Operation.LOOKUP, prepare)
+        return await self.take_in(request, Operation.LOOKUP, prepare, wordings=_ACTS)
 
     async def _cancel(self, request: web.Request) -> web.StreamResponse:
         key = request.match_info["key"]
 
         def read() -> Answer:
-            match self._engine.cancel_key(key):
+            match self.engine.cancel_key(key):
                 case Refused() as refused:
                     return word_outcome(refused)
                 case Cancelled(result, charge):
@@ -213,77 +208,41 @@ class NativeFace:
             _check_key(key)
             call.read = read
 
-        return await self._take_in(request, Operation.CANCEL, prepare)
+        return await self.take_in(request, Operation.CANCEL, prepare, wordings=_ACTS)
 
-    async def _take_in(
-        self,
-        request: web.Request,
-        operation: Operation,
-        prepare: Callable[[Call, JSON], None],
-        *,
-        wordings: Wordings = _ACTS,
-        keyed: bool = False,
-    ) -> web.StreamResponse:
-        """Write the request down, let in who may come in, check it, and hand it to the flow."""
-        self._flow.gauge.up()
-        try:
-            raw = await request.read()
-            call = Call(operation=operation, wordings=wordings)
-            body, problem = _parse(raw)
-            self._describe(call, request, body, raw, keyed=keyed)
-            self._flow.arrive(call)
-            if not self._may_enter(request):
-                return self._flow.answer(call, word_error(401, "unauthorized", "Wrong or missing API key."))
-            try:
-                if problem is not None:
-                    raise problem
-                if keyed:
-                    _check_key(call.key)
-                prepare(call, body)
-            except InvalidRequestError as error:
-                answer = word_error(400, "invalid_request", error.message, param=error.param)
-                return self._flow.answer(call, answer, ended="invalid")
-            return await self._flow.run(request, call)
-        finally:
-            self._flow.gauge.down()
+    def may_enter(self, request: web.Request) -> bool:
+        """Tell whether the request carries the API key."""
+        expected = f"Bearer {self.settings.api_key}".encode()
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        return hmac.compare_digest(given, expected)
 
-    def _describe(self, call: Call, request: web.Request, body: JSON, raw: bytes, *, keyed: bool) -> None:
+    def word_problem(self, status: int, code: str, message: str, *, param: str | None = None) -> Answer:
+        """Word what is wrong with a request at the door."""
+        return word_error(status, code, message, **({} if status == HTTPStatus.UNAUTHORIZED else {"param": param}))
+
+    def describe(self, call: Call, request: web.Request, body: JSON) -> None:
         """Fill in what the ledger wants to know of a request, before it is known to be well formed."""
         call.charge_id = request.match_info.get("charge_id")
         named = body.get("reference") or request.query.get("reference")
         if call.charge_id is not None:
-            charge = self._engine.ledger.charge(call.charge_id)
+            charge = self.engine.ledger.charge(call.charge_id)
             named = None if charge is None else charge.reference
-        call.reference = _clean(named)
-        call.key = _clean(request.headers.get("Idempotency-Key") if keyed else request.match_info.get("key"))
-        if raw:
-            canonical = json.dumps(body, sort_keys=True, separators=(",", ":")).encode() if body else raw
-            call.body_hash = hashlib.sha256(canonical).hexdigest()
-        if keyed:
-            text = f"{request.method} {request.path} {call.body_hash or ''}"
-            call.fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        call.reference = clean(named)
+        is_keyed = call.operation in MOVES_MONEY
+        call.key = clean(request.headers.get("Idempotency-Key") if is_keyed else request.match_info.get("key"))
         if call.operation is Operation.CHARGE and body.get("capture") is False:
             call.operation = Operation.AUTHORIZE
 
-    def _may_enter(self, request: web.Request) -> bool:
-        expected = f"Bearer {self._settings.api_key}".encode()
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        return hmac.compare_digest(given, expected)
+    word_event = staticmethod(word_event)
 
-
-def _parse(raw: bytes) -> tuple[JSON, InvalidRequestError | None]:
-    try:
-        return checks.parse_object(raw), None
-    except InvalidRequestError as error:
-        return {}, error
+    @staticmethod
+    def sign_event(body: bytes, *, url: str, secrets: Sequence[str], unix_seconds: int) -> Mapping[str, str]:
+        """Return the headers that an event is sent with."""
+        del url  # This signature does not cover where it goes.
+        return {SIGNATURE_HEADER: sign(body, secrets=secrets, unix_seconds=unix_seconds)}
 
 
 def _check_key(key: str | None) -> None:
     if key is None:
         what = f"An Idempotency-Key of 1 to {LONGEST_KEY} printable characters is required."
         raise InvalidRequestError(what, param="Idempotency-Key")
-
-
-def _clean(text: Any) -> str | None:
-    """Return a text the ledger can keep, or None: what a stranger sends may be anything."""
-    return text if checks.is_text(longest=LONGEST_KEY)(text) else None

@@ -12,7 +12,7 @@ import re
 
 
 class Operation(enum.StrEnum):
-    """What a request asks for. The first five move money and need an idempotency key."""
+    """What a request asks for. The first five move money; they and an order need an idempotency key."""
 
     CHARGE = "charge"
     AUTHORIZE = "authorize"
@@ -21,6 +21,7 @@ class Operation(enum.StrEnum):
     REFUND = "refund"
     LOOKUP = "lookup"
     CANCEL = "cancel"
+    ORDER = "order"  # Make a charge that nobody pays yet, in a dialect where that is a request of its own.
 
 
 CREATES = frozenset({Operation.CHARGE, Operation.AUTHORIZE})

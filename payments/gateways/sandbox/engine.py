@@ -9,9 +9,10 @@ import dataclasses
 import datetime as dt
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from payments.gateways.sandbox import rules
+from payments.gateways.sandbox.behaviours import CREATES
 from payments.gateways.sandbox.clock import read_clock, stamp
 from payments.gateways.sandbox.ledger import Ledger
 from payments.gateways.sandbox.records import (
@@ -61,11 +62,11 @@ class EmptiedError(Exception):
 class Engine:
     """Executes authorise, capture, charge, void, refund, look up and cancel by key."""
 
-    def __init__(self, *, ledger: Ledger, settings: Settings, word_event: EventWording) -> None:
+    def __init__(self, *, ledger: Ledger, settings: Settings, wordings: Mapping[str, EventWording]) -> None:
         self.ledger = ledger
         self.settings = settings
         self.epoch = 0
-        self._word_event = word_event
+        self._wordings = wordings  # Of events, by dialect.
         self._in_flight: dict[str, str] = {}  # key -> fingerprint; a restart forgets them, as it should
 
     # Keys.
@@ -229,12 +230,13 @@ class Engine:
         if charge is None:
             return Refused("not_found", "No such charge.")
         charge = self._expire_if_due(charge, now=now)
-        if command.decline_code is not None:
+        if command.decline_code is not None and command.operation not in CREATES:
             return Declined(charge, command.decline_code)
         change = rules.act(charge, command=command, now=now)
         if isinstance(change, Refused):
             return change
-        return Done(self._commit(change, cause=Cause.REQUEST, key=ticket.key, now=now))
+        charge = self._commit(change, cause=Cause.REQUEST, key=ticket.key, now=now)
+        return Done(charge) if charge.decline_code is None else Declined(charge, charge.decline_code)
 
     def _undo(self, charge: Charge, *, key: str, now: dt.datetime) -> Cancelled:
         if charge.final:
@@ -259,10 +261,13 @@ class Engine:
         self.ledger.write_change(change, cause=cause, key=key)
         road = self.settings.webhook
         event_id = f"evt_{secrets.token_hex(12)}"
+        payload = self._wordings[change.charge.dialect](event_id, change, now)
+        if not payload:
+            return change.charge  # The dialect sends no word of such a change.
         self.ledger.write_event(
             event_id=event_id,
             change=change,
-            payload=self._word_event(event_id, change, now),
+            payload=payload,
             state="unsent" if road.url is None else "dropped" if road.drop else "waiting",
             now=stamp(now),
             due_at=stamp(now + dt.timedelta(seconds=road.delay_seconds)),

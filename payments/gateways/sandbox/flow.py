@@ -18,6 +18,7 @@ from aiohttp import web
 
 from payments.gateways.sandbox import delivery
 from payments.gateways.sandbox.behaviours import (
+    CREATES,
     OK,
     Behaviour,
     Kind,
@@ -47,6 +48,7 @@ class Call:
 
     operation: Operation
     wordings: Wordings
+    dialect: str
     key: str | None = None
     fingerprint: str = ""
     reference: str | None = None
@@ -110,6 +112,7 @@ class Flow:
             "request",
             extra={
                 "fields": {
+                    "dialect": call.dialect,
                     "operation": call.operation,
                     "key": call.key,
                     "reference": call.reference,
@@ -216,13 +219,16 @@ class Flow:
         """Tell the engine what the issuer will do, if the behaviour says so."""
         if behaviour.kind is Kind.DECLINE:
             return dataclasses.replace(command, decline_code=behaviour.decline_code)
-        if behaviour.kind is not Kind.PENDING or not isinstance(command, Create):
+        if behaviour.kind is not Kind.PENDING or (isinstance(command, Act) and command.operation not in CREATES):
             return command
+        if isinstance(command, Create):
+            command = dataclasses.replace(command, hosted=behaviour.name == "hosted")
+        elif behaviour.name == "hosted":  # An order has its page already; the customer has to go there.
+            return dataclasses.replace(command, decline_code="authentication_required")
         delayed = behaviour.name.startswith("pending_then_")
         return dataclasses.replace(
             command,
             pending=True,
-            hosted=behaviour.name == "hosted",
             settles_in_seconds=self.settings.settle_delay_seconds if delayed else None,
             settles_as=_SETTLEMENTS.get(behaviour.name),
         )
@@ -231,9 +237,14 @@ class Flow:
         switched = self.switches.choose(call.operation)
         if switched is not None:
             return switched
-        if isinstance(call.command, Create):
-            return behaviour_of_payment(token=call.command.payment_token, amount_minor=call.command.amount_minor)
-        return OK
+        match call.command:
+            case Create(payment_token=token, amount_minor=amount_minor) if token:
+                return behaviour_of_payment(token=token, amount_minor=amount_minor)
+            case Act(payment_token=str(token), charge_id=charge_id):
+                order = self.engine.ledger.charge(charge_id)
+                return OK if order is None else behaviour_of_payment(token=token, amount_minor=order.amount_minor)
+            case _:
+                return OK
 
     async def _replay(self, request: web.Request, call: Call, saved: Answer) -> web.StreamResponse:
         behaviour = self.switches.choose(call.operation, replaying=True)

@@ -17,7 +17,7 @@ from payments.gateways.sandbox.records import Answer, Cause, Change, Charge, Set
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS charges (
-    rowid INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
+    rowid INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, dialect TEXT NOT NULL,
     reference TEXT NOT NULL, idempotency_key TEXT NOT NULL, status TEXT NOT NULL,
     amount_minor INTEGER NOT NULL CHECK (amount_minor > 0),
     amount_captured_minor INTEGER NOT NULL CHECK (amount_captured_minor BETWEEN 0 AND amount_minor),
@@ -49,7 +49,7 @@ CREATE INDEX IF NOT EXISTS requests_by_reference ON requests (reference);
 CREATE INDEX IF NOT EXISTS requests_by_key ON requests (idempotency_key);
 CREATE TABLE IF NOT EXISTS events (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, type TEXT NOT NULL,
-    charge_id TEXT NOT NULL, reference TEXT NOT NULL, idempotency_key TEXT NOT NULL,
+    dialect TEXT NOT NULL, charge_id TEXT NOT NULL, reference TEXT NOT NULL, idempotency_key TEXT NOT NULL,
     created_at TEXT NOT NULL, payload TEXT NOT NULL, state TEXT NOT NULL, due_at TEXT NOT NULL,
     tries INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS events_due ON events (due_at) WHERE state = 'waiting';
@@ -76,10 +76,18 @@ class Ledger:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=4000"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
+        self._add_dialects()
 
     def close(self) -> None:
         """Close the file; everything committed is in it already."""
         self._db.close()
+
+    def _add_dialects(self) -> None:
+        """Bring the books of a gateway that had one dialect up to date."""
+        for table in ("charges", "events"):
+            columns = [row["name"] for row in self._db.execute(f"PRAGMA table_info({table})")]
+            if "dialect" not in columns:
+                self._db.execute(f"ALTER TABLE {table} ADD COLUMN dialect TEXT NOT NULL DEFAULT 'sandbox'")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -131,6 +139,15 @@ class Ledger:
         rows = self._db.execute(f"{_SELECT_CHARGE} WHERE idempotency_key = ? ORDER BY rowid DESC LIMIT 100", (key,))
         return [_to_charge(row) for row in rows]
 
+    def charges_made(self, *, dialect: str, since: str, after: str | None, limit: int) -> list[Charge]:
+        """Return at most `limit` charges of a dialect made from `since` on, newest first; those after one, if named."""
+        rows = self._db.execute(
+            f"{_SELECT_CHARGE} WHERE dialect = ?1 AND created_at >= ?2"  # noqa: S608  # our own names
+            " AND (?3 IS NULL OR rowid < (SELECT rowid FROM charges WHERE id = ?3)) ORDER BY rowid DESC LIMIT ?4",
+            (dialect, since, after, limit),
+        )
+        return [_to_charge(row) for row in rows]
+
     def charges_due(self, *, now: str, limit: int) -> list[Charge]:
         """Return charges whose deadline has passed or whose own decision is due."""
         rows = self._db.execute(
@@ -141,6 +158,31 @@ class Ledger:
             f"{_SELECT_CHARGE} WHERE settles_at <= ?1 AND status = 'pending' LIMIT ?2", (now, limit)
         ).fetchall()
         return [_to_charge(row) for row in rows]
+
+    def charges_after(
+        self, row: int, *, dialect: str, begin: str, end: str, descending: bool, limit: int
+    ) -> list[tuple[int, Charge]]:
+        """Return at most `limit` charges of a dialect, made between two times, with their rows, from `row` on."""
+        order, beyond = ("DESC", "<") if descending else ("ASC", ">")
+        rows = self._db.execute(
+            f"SELECT rowid, {', '.join(_CHARGE_COLUMNS)} FROM charges"  # noqa: S608  # our own names
+            f" WHERE dialect = ? AND created_at >= ? AND created_at <= ? AND (? = 0 OR rowid {beyond} ?)"
+            f" ORDER BY rowid {order} LIMIT ?",
+            (dialect, begin, end, row, row, limit),
+        ).fetchall()
+        return [(int(found["rowid"]), _to_charge(found)) for found in rows]
+
+    def refunds_of(self, charge_id: str) -> list[Row]:
+        """Return what was given back of a charge, refund by refund, oldest first."""
+        rows = self._db.execute(
+            "SELECT * FROM operations WHERE charge_id = ? AND operation = 'refund' ORDER BY sequence", (charge_id,)
+        )
+        return [dict(row) for row in rows]
+
+    def operations_of_key(self, key: str) -> list[Row]:
+        """Return the money that moved under `key`, oldest first."""
+        rows = self._db.execute("SELECT * FROM operations WHERE idempotency_key = ? ORDER BY sequence", (key,))
+        return [dict(row) for row in rows]
 
     # Idempotency.
 
@@ -209,11 +251,12 @@ class Ledger:
         """Write an event into the transaction that caused it."""
         charge = change.charge
         self._db.execute(
-            "INSERT INTO events (id, type, charge_id, reference, idempotency_key, created_at,"
-            " payload, state, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events (id, type, dialect, charge_id, reference, idempotency_key, created_at,"
+            " payload, state, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 event_id,
                 change.event_type,
+                charge.dialect,
                 charge.id,
                 charge.reference,
                 charge.idempotency_key,
@@ -274,7 +317,7 @@ class Ledger:
 
 
 def _to_charge(row: sqlite3.Row) -> Charge:
-    values = dict(row)
+    values = {column: row[column] for column in _CHARGE_COLUMNS}
     values["status"] = Status(values["status"])
     values["capture"] = bool(values["capture"])
     values["metadata"] = json.loads(values["metadata"])

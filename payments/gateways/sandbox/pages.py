@@ -18,7 +18,7 @@ body{margin:0;min-height:100vh;display:grid;place-items:center;background:#f4f5f
   font:16px/1.5 system-ui,sans-serif;padding:1rem}
 main{width:100%;max-width:24rem;background:#fff;border-radius:12px;padding:1.75rem;
   box-shadow:0 4px 24px rgba(20,30,50,.1)}
-h1{font-size:1.1rem;margin:0 0 .25rem}
+h1{font-size:1.1rem;margin:0 0 .25rem;overflow-wrap:anywhere}
 .amount{font-size:2rem;font-weight:650;margin:.25rem 0 1rem}
 dl{display:grid;grid-template-columns:auto 1fr;gap:.25rem 1rem;margin:0 0 1.5rem;font-size:.9rem}
 dt{color:#5b6577}
@@ -38,6 +38,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _ENDINGS = {
+    Status.APPROVED: "This payment is approved. The shop completes it.",
     Status.CAPTURED: "This payment is complete.",
     Status.AUTHORIZED: "This payment is authorized.",
     Status.REFUNDED: "This payment was refunded.",
@@ -45,6 +46,7 @@ _ENDINGS = {
     Status.VOIDED: "This payment was cancelled.",
     Status.EXPIRED: "This payment page has expired. Nothing was charged.",
 }
+_CHOICES = frozenset({Settlement.PAY, Settlement.DECLINE, Settlement.CANCEL})
 _EXPONENTS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "BHD": 3, "KWD": 3, "TND": 3, "JOD": 3, "OMR": 3}
 
 
@@ -70,7 +72,7 @@ class HostedPage:
         charge_id = request.match_info["charge_id"]
         form = await request.post()
         choice = form.get("action")
-        if choice not in set(Settlement):
+        if choice not in _CHOICES:
             return _page("Payment", "<h1>Choose Pay, Decline or Cancel.</h1>", status=400)
         outcome = self._engine.settle(charge_id, Settlement(choice), cause=Cause.HOSTED_PAGE)
         charge = self._engine.look_up(charge_id)

@@ -10,6 +10,7 @@ class Status(enum.StrEnum):
     """Where a charge stands."""
 
     PENDING = "pending"  # The customer, or time, decides.
+    APPROVED = "approved"  # The customer agreed to an order; nothing is held until the shop asks for it.
     AUTHORIZED = "authorized"  # The amount is held; nothing was taken.
     CAPTURED = "captured"  # Money was taken; part of it may have been refunded.
     REFUNDED = "refunded"  # All that was taken was given back.
@@ -24,6 +25,7 @@ class Settlement(enum.StrEnum):
     PAY = "pay"
     DECLINE = "decline"
     CANCEL = "cancel"
+    EXPIRE = "expire"  # As if its time were over.
 
 
 class Cause(enum.StrEnum):
@@ -41,6 +43,7 @@ class Charge:
     """One charge as the ledger keeps it. Amounts are integer minor units, times ISO 8601 UTC."""
 
     id: str
+    dialect: str  # The face that it was made through.
     reference: str
     idempotency_key: str
     status: Status
@@ -64,7 +67,12 @@ class Charge:
     @property
     def final(self) -> bool:
         """Whether nothing is left to void or refund."""
-        return self.status not in {Status.PENDING, Status.AUTHORIZED, Status.CAPTURED}
+        return self.status not in {Status.PENDING, Status.APPROVED, Status.AUTHORIZED, Status.CAPTURED}
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it was made without a payment token, and nobody has tried to pay it yet."""
+        return not self.payment_token
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +87,10 @@ class Change:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Create:
-    """Ask for a new charge. `decline_code`, `pending` and the rest say what the issuer will do."""
+    """Ask for a new charge. `decline_code`, `pending` and the rest say what the issuer will do.
+
+    No `payment_token`: an order, which is paid by an `Act`, after the customer approved it or with a token.
+    """
 
     reference: str
     amount_minor: int
@@ -90,21 +101,31 @@ class Create:
     expires_in_seconds: int | None
     metadata: dict[str, str]
     page_origin: str
+    dialect: str
     decline_code: str | None = None
     pending: bool = False
     hosted: bool = False
     settles_in_seconds: float | None = None
     settles_as: Settlement | None = None
+    charge_id: str | None = None  # As the dialect spells its ids; None for the gateway's own.
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """Ask something of a charge that exists: capture, void or refund. No amount means all that is left."""
+    """Ask something of a charge that exists: capture, void or refund. No amount means all that is left.
+
+    Or authorise or charge an order: with `payment_token`, or without one if the customer approved it.
+    """
 
     operation: Operation
     charge_id: str
     amount_minor: int | None = None
     decline_code: str | None = None
+    payment_token: str | None = None
+    pending: bool = False
+    settles_in_seconds: float | None = None
+    settles_as: Settlement | None = None
+    expires_in_seconds: int | None = None  # Of the hold that an order becomes.
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,17 +8,18 @@ import datetime as dt
 import secrets
 from typing import Any
 
-from payments.gateways.sandbox.behaviours import Operation
+from payments.gateways.sandbox.behaviours import CREATES, Operation
 from payments.gateways.sandbox.clock import stamp
 from payments.gateways.sandbox.records import Act, Change, Charge, Create, Refused, Settlement, Status
 
 
 def create(command: Create, *, key: str, now: dt.datetime) -> Change:
     """Return the charge that `command` makes at `now`: declined, pending, captured or only authorised."""
-    charge_id = f"ch_{secrets.token_hex(12)}"
+    charge_id = command.charge_id or f"ch_{secrets.token_hex(12)}"
     created_at = stamp(now)
     charge = Charge(
         id=charge_id,
+        dialect=command.dialect,
         reference=command.reference,
         idempotency_key=key,
         status=Status.PENDING,
@@ -48,10 +49,14 @@ def create(command: Create, *, key: str, now: dt.datetime) -> Change:
 
 
 def settle(charge: Charge, *, settlement: Settlement, now: dt.datetime) -> Change | Refused:
-    """Decide a pending charge: the customer (or a timer, or a test) paid, was declined, or gave up."""
+    """Decide a pending charge: the customer (or a timer, or a test) paid, was declined, or gave up; or let it lapse."""
+    if settlement is Settlement.EXPIRE:
+        return expire(charge, now=now)
     if charge.status is not Status.PENDING:
         return _illegal(charge, "settled")
     match settlement:
+        case Settlement.PAY if charge.is_order:
+            return Change(charge=_moved(charge, now=now, status=Status.APPROVED), event_type="charge.approved")
         case Settlement.PAY:
             return _take(_moved(charge, now=now, settles_at=None))
         case Settlement.DECLINE:
@@ -62,8 +67,10 @@ def settle(charge: Charge, *, settlement: Settlement, now: dt.datetime) -> Chang
 
 
 def act(charge: Charge, *, command: Act, now: dt.datetime) -> Change | Refused:
-    """Capture, void or refund `charge`."""
+    """Capture, void or refund `charge`, or pay an order."""
     match command.operation:
+        case operation if operation in CREATES:
+            return pay(charge, command=command, now=now)
         case Operation.CAPTURE:
             return capture(charge, amount_minor=command.amount_minor, now=now)
         case Operation.VOID:
@@ -72,6 +79,32 @@ def act(charge: Charge, *, command: Act, now: dt.datetime) -> Change | Refused:
             return refund(charge, amount_minor=command.amount_minor, now=now)
         case _:
             raise ValueError(f"{command.operation} is not done to an existing charge")
+
+
+def pay(charge: Charge, *, command: Act, now: dt.datetime) -> Change | Refused:
+    """Pay an order, in the way that it was made for: once, whether that works or not."""
+    is_for_capture = command.operation is Operation.CHARGE
+    if not charge.is_order or charge.status not in {Status.PENDING, Status.APPROVED}:
+        return _illegal(charge, "paid")
+    if charge.capture is not is_for_capture:
+        return Refused("wrong_intent", "The order was made for the other way to pay.")
+    if command.payment_token is None and charge.status is not Status.APPROVED:
+        return Refused("not_approved", "The customer has not approved the order.")
+    tried = _moved(
+        charge,
+        now=now,
+        status=Status.PENDING,
+        payment_token=command.payment_token or "approved",
+        expires_at=_after(now, command.expires_in_seconds),
+        settles_at=_after(now, command.settles_in_seconds),
+        settles_as=command.settles_as,
+    )
+    if command.decline_code is not None:
+        declined = dataclasses.replace(tried, status=Status.DECLINED, decline_code=command.decline_code)
+        return Change(charge=declined, event_type="charge.declined")
+    if command.pending:
+        return Change(charge=tried, event_type="charge.pending")
+    return _take(tried)
 
 
 def capture(charge: Charge, *, amount_minor: int | None, now: dt.datetime) -> Change | Refused:
@@ -89,7 +122,7 @@ def capture(charge: Charge, *, amount_minor: int | None, now: dt.datetime) -> Ch
 
 def void(charge: Charge, *, now: dt.datetime) -> Change | Refused:
     """Let go of a charge that took no money. Only a hold that existed counts as an operation."""
-    if charge.status not in {Status.AUTHORIZED, Status.PENDING}:
+    if charge.status not in {Status.AUTHORIZED, Status.PENDING, Status.APPROVED}:
         return _illegal(charge, "voided")
     voided = _moved(charge, now=now, status=Status.VOIDED, settles_at=None)
     return _released(charge, voided, event_type="charge.voided")
@@ -97,7 +130,7 @@ def void(charge: Charge, *, now: dt.datetime) -> Change | Refused:
 
 def expire(charge: Charge, *, now: dt.datetime) -> Change | Refused:
     """End a pending or authorised charge whose deadline has passed."""
-    if charge.status not in {Status.AUTHORIZED, Status.PENDING}:
+    if charge.status not in {Status.AUTHORIZED, Status.PENDING, Status.APPROVED}:
         return _illegal(charge, "expired")
     expired = _moved(charge, now=now, status=Status.EXPIRED, settles_at=None)
     return _released(charge, expired, event_type="charge.expired")
@@ -128,7 +161,7 @@ def refund(charge: Charge, *, amount_minor: int | None, now: dt.datetime) -> Cha
 def is_overdue(charge: Charge, *, now: dt.datetime) -> bool:
     """Tell whether the deadline of a charge that can still expire has passed."""
     return (
-        charge.status in {Status.AUTHORIZED, Status.PENDING}
+        charge.status in {Status.AUTHORIZED, Status.PENDING, Status.APPROVED}
         and charge.expires_at is not None
         and charge.expires_at <= stamp(now)
     )

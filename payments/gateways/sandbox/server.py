@@ -14,11 +14,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
-from payments.gateways.sandbox.api import NativeFace, word_error, word_event
+from payments.gateways.sandbox.api import NativeFace, word_error
 from payments.gateways.sandbox.clock import read_clock, stamp
 from payments.gateways.sandbox.control import Control
 from payments.gateways.sandbox.delivery import respond
 from payments.gateways.sandbox.engine import Engine
+from payments.gateways.sandbox.face import Face
+from payments.gateways.sandbox.faces.paypal import PayPalFace
+from payments.gateways.sandbox.faces.phonepe import PhonePeFace
+from payments.gateways.sandbox.faces.square import SquareFace
+from payments.gateways.sandbox.faces.stripe import StripeFace
 from payments.gateways.sandbox.flow import Flow
 from payments.gateways.sandbox.ledger import Ledger
 from payments.gateways.sandbox.pages import HostedPage
@@ -37,6 +42,7 @@ log = logging.getLogger("sandbox")
 BACKLOG = 4096
 LARGEST_BODY_BYTES = 64 * 1024
 TIMER_PERIOD_SECONDS = 0.02
+FACES: tuple[type[Face], ...] = (NativeFace, StripeFace, SquareFace, PhonePeFace, PayPalFace)
 SHUTDOWN_SECONDS = 0.1  # Held requests would otherwise hold up the end; a client sees a lost connection, as it should.
 
 
@@ -69,7 +75,7 @@ def parse_arguments(arguments: Sequence[str], *, environment: Mapping[str, str])
     add("port", default="8100", kind=int, text="port to listen on; 0 picks a free one")
     add("ledger", default=None, kind=pathlib.Path, text="path of the SQLite ledger")
     add("profile", default="instant", text=f"latency profile: {', '.join(PROFILES)}")
-    add("webhook-url", default=None, text="where events are sent; none by default")
+    add("webhook-url", default=None, text="where events are sent, {gateway} being the dialect; none by default")
     add("api-key", default=DEFAULT_API_KEY, text="the bearer token of /v1")
     add("webhook-secret", default=DEFAULT_WEBHOOK_SECRET, text="signs events; several separated by commas")
     add("key-ttl-seconds", default=str(KEY_TTL_SECONDS), kind=float, text="how long idempotency keys are kept")
@@ -119,16 +125,15 @@ async def serve(parsed: argparse.Namespace) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = to_settings(parsed)
     ledger = Ledger(parsed.ledger)
-    engine = Engine(ledger=ledger, settings=settings, word_event=word_event)
+    engine = Engine(ledger=ledger, settings=settings, wordings={face.dialect: face.word_event for face in FACES})
     flow = Flow(engine=engine, settings=settings, seed=parsed.seed)
     app = web.Application(middlewares=[speak_json], client_max_size=LARGEST_BODY_BYTES)
-    for part in (
-        NativeFace(flow=flow, settings=settings),
-        Control(flow=flow, settings=settings),
-        HostedPage(engine=engine),
-    ):
+    for face in FACES:
+        app.add_routes(face(flow=flow, settings=settings).routes())
+    for part in (Control(flow=flow, settings=settings), HostedPage(engine=engine)):
         app.add_routes(part.routes())
 
+    postman = Postman(ledger=ledger, settings=settings, signers={face.dialect: face.sign_event for face in FACES})
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -136,7 +141,7 @@ async def serve(parsed: argparse.Namespace) -> None:
     await runner.setup()
     loops = [
         asyncio.create_task(keep_alive(flow.holds.watch)),
-        asyncio.create_task(keep_alive(Postman(ledger=ledger, settings=settings).deliver_forever)),
+        asyncio.create_task(keep_alive(postman.deliver_forever)),
         asyncio.create_task(keep_alive(lambda: run_timers_forever(engine))),
     ]
     try:

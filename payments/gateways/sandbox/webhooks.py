@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import aiohttp
 
@@ -28,6 +29,15 @@ DELIVERIES_AT_ONCE = 32
 DELIVERY_TIMEOUT_SECONDS = 10
 LONGEST_RETRY_SECONDS = 60.0
 _ACCEPTED = range(200, 300)
+GATEWAY_IN_URL = "{gateway}"  # In the address of events: the dialect of the charge.
+
+
+class Signer(Protocol):
+    """How a dialect signs: the headers of one delivery."""
+
+    def __call__(self, body: bytes, *, url: str, secrets: Sequence[str], unix_seconds: int) -> Mapping[str, str]:
+        """Return them."""
+        ...
 
 
 def sign(body: bytes, *, secrets: Sequence[str], unix_seconds: int) -> str:
@@ -40,8 +50,9 @@ def sign(body: bytes, *, secrets: Sequence[str], unix_seconds: int) -> str:
 class Postman:
     """Delivers what is due."""
 
-    def __init__(self, *, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, *, ledger: Ledger, settings: Settings, signers: Mapping[str, Signer]) -> None:
         self._ledger = ledger
+        self._signers = signers
         self._settings = settings
         self._at_once = asyncio.Semaphore(DELIVERIES_AT_ONCE)
 
@@ -106,13 +117,12 @@ class Postman:
         road = self._settings.webhook
         if road.url is None:
             return None
-        body = event["payload"].encode()
-        headers = {
-            "Content-Type": "application/json",
-            SIGNATURE_HEADER: sign(body, secrets=road.secrets, unix_seconds=int(read_clock().timestamp())),
-        }
+        body, url = event["payload"].encode(), road.url.replace(GATEWAY_IN_URL, event["dialect"])
+        signer = self._signers[event["dialect"]]
+        marks = signer(body, url=url, secrets=road.secrets, unix_seconds=int(read_clock().timestamp()))
+        headers = {"Content-Type": "application/json", **marks}
         try:
-            async with session.post(road.url, data=body, headers=headers, allow_redirects=False) as response:
+            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 return response.status
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None

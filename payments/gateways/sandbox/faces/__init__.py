@@ -1,0 +1,1 @@
+"""The dialects of other gateways that the sandbox speaks besides its own."""
