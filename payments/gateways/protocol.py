@@ -1,7 +1,9 @@
 """What the lifecycle asks of a gateway."""
 
+import enum
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from payments.domain.hashing import content_hash
 from payments.domain.outcomes import Outcome
@@ -15,12 +17,25 @@ class ChargeRequest:
     reference: str  # Our public payment id; the gateway finds the charge again by it.
     amount_minor: int
     currency: str
-    payment_token: str
+    payment_token: str  # The gateway's token of a card or account; empty: the customer pays on its page.
+    return_url: str = ""  # Where a hosted page leads back to; empty for nowhere.
+    # For a gateway that takes the window (`Capabilities.takes_window`), else 0: as it was stamped on the attempt.
+    window_seconds: int = 0
+    expires_at_unix: int = 0
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether the customer pays on the gateway's own page."""
+        return not self.payment_token
 
     @property
     def request_hash(self) -> str:
         """SHA-256 of the canonical request, written down before the call."""
-        return content_hash(asdict(self))
+        content = asdict(self)
+        for name in ("return_url", "window_seconds", "expires_at_unix"):
+            if not content[name]:
+                del content[name]  # Not sent, and so no part of it: older attempts keep their hash.
+        return content_hash(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +55,27 @@ class ActRequest:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which charge is asked about: all under our reference, made with `idempotency_key`, for this amount."""
+    """Which charge is asked about: all under our reference, made with `idempotency_key`, for this amount.
+
+    The rest is for gateways that cannot search by our reference, or not at once: what is known of the charge.
+    """
 
     idempotency_key: str
     reference: str
     amount_minor: int
     currency: str
+    charge_reference: str = ""  # The gateway's id of the charge; empty as long as nobody knows it.
+    opened_at_unix: int = 0  # Nothing was sent before; by the database's clock.
+    charge: ChargeRequest | None = None  # What the charge said; None where its request is not known any more.
 
     @property
     def request_hash(self) -> str:
         """SHA-256 of the canonical question, written down before the call."""
         return content_hash(asdict(self))
 
+
+# A payment that nobody ever made, for `Gateway.check`.
+NOBODYS = Question(idempotency_key=f"pay_{'0' * 32}", reference=f"pay_{'0' * 32}", amount_minor=100, currency="USD")
 
 GatewayRequest = ChargeRequest | ActRequest | Question
 
@@ -66,6 +90,44 @@ class Capabilities:
     horizon_seconds: int  # So long after its sending a request may still be executed there.
     shortest_window_seconds: int | None = None  # What it takes as the life of a payment; None: it does not care.
     longest_window_seconds: int | None = None
+    takes_window: bool = False  # It ends an unpaid payment by itself when the window that it is told is over.
+    takes_tokens: bool = True  # It charges a token of a card or account.
+    hosts_pages: bool = True  # It has a page of its own for customers.
+    currencies: frozenset[str] | None = None  # That it takes; None: all that we know.
+
+
+class Tells(enum.StrEnum):
+    """What an event is about: a hint which of our records to compare it with, and no evidence."""
+
+    MONEY = "money"  # Of a charge on its way to being paid, or there.
+    NO_MONEY = "no_money"  # Of a charge that ended without any.
+    RETURNED = "returned"  # Of money that went back.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a gateway sent word of, signed by it: enough to know it again, and which payment to ask about."""
+
+    event_id: str
+    kind: str  # In the gateway's own words.
+    tells: Tells
+    payment_id: str  # Our public id; empty when the event names none, and is found by the gateway's.
+    charge_reference: str  # The gateway's id of the charge; empty when the event names none.
+    is_timely: bool  # Signed within the tolerance. One that is not is stored and asked about all the same.
+    account: str = ""  # Of ours at the gateway, where it has several.
+
+
+@dataclass(frozen=True, slots=True)
+class NotGenuine:
+    """What came is not signed by the gateway, or is no event."""
+
+    why: str  # For the log and the sender. It repeats nothing of what came.
+
+
+def listed(setting: str) -> list[str]:
+    """Read several values out of one setting, the newest first, separated by commas."""
+    return [value.strip() for value in setting.split(",") if value.strip()]
 
 
 class Gateway(Protocol):
@@ -76,6 +138,11 @@ class Gateway(Protocol):
     """
 
     capabilities: Capabilities
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, str], *, connect_seconds: float) -> Self:
+        """Make it of its entry in PAYMENT_GATEWAYS, in which nothing that it needs is missing."""
+        ...
 
     def authorize(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
         """Hold the money: `Authorized`, or what else became of it."""
@@ -103,6 +170,14 @@ class Gateway(Protocol):
 
     def cancel_key(self, question: Question, *, deadline_seconds: float) -> Outcome:
         """Undo whatever the key did and bar it: `Undone`, or the charge as it stands if it could not be undone."""
+        ...
+
+    def check(self, *, deadline_seconds: float) -> Outcome:
+        """Ask something that moves nothing: `NotFound` when the gateway answers and knows us, else what failed."""
+        ...
+
+    def read_event(self, *, headers: Mapping[str, str], body: bytes, unix_seconds: int) -> Event | NotGenuine:
+        """Verify and read a webhook: `body` byte for byte as it came, at `unix_seconds` of the database's clock."""
         ...
 
     def close(self) -> None:

@@ -13,9 +13,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import certifi
 import httpcore
+import structlog
+
+log = structlog.get_logger(__name__)
 
 # Larger than anything a gateway says of one charge; an answer without end must not eat the worker.
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -114,6 +118,7 @@ class Transport:
         self, *, base_url: str, headers: Mapping[str, str], connect_seconds: float, connections: int = 1000
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        self._host = urlsplit(self._base_url).netloc
         self._headers = dict(headers)
         self._connect_seconds = connect_seconds
         self._pool = httpcore.ConnectionPool(
@@ -129,17 +134,34 @@ class Transport:
         self, method: str, path: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float
     ) -> CallResult:
         """Send one request, at most once, and read its whole answer in at most `deadline_seconds`."""
-        call = _Call(ends_at_monotonic=time.monotonic() + deadline_seconds)
+        began = time.monotonic()
+        call = _Call(ends_at_monotonic=began + deadline_seconds)
         token = _call.set(call)
+        result: CallResult
         try:
-            return self._exchange(method, path, body=body, headers=headers, deadline_seconds=deadline_seconds)
+            result = self._exchange(method, path, body=body, headers=headers, deadline_seconds=deadline_seconds)
         except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
             detail = f"{type(error).__name__}: {error}"
-            if not call.has_sent:
-                return Refused(detail=detail)
-            return Broken(detail=detail, by_deadline=isinstance(error, httpcore.TimeoutException))
+            if call.has_sent:
+                result = Broken(detail=detail, by_deadline=isinstance(error, httpcore.TimeoutException))
+            else:
+                result = Refused(detail=detail)
         finally:
             _call.reset(token)
+        self._log(method, path, result, seconds=time.monotonic() - began)
+        return result
+
+    def _log(self, method: str, path: str, result: CallResult, *, seconds: float) -> None:
+        # Neither bodies nor headers nor a query: what is secret or personal in a call is there.
+        log.info(
+            "gateway_called",
+            host=self._host,
+            method=method,
+            path=path.partition("?")[0],
+            ending=type(result).__name__,
+            seconds=round(seconds, 4),
+            **({"status": result.status, "answer_bytes": len(result.body)} if isinstance(result, Answer) else {}),
+        )
 
     def _exchange(
         self, method: str, path: str, *, body: bytes, headers: Mapping[str, str], deadline_seconds: float

@@ -1,0 +1,89 @@
+"""Keeps the access token that a gateway wants with every request: fetched when needed, renewed early, for all threads.
+
+How long a token lives the gateway says, and it is counted on the monotonic clock from before it was asked for; when it
+was issued by anybody's time of day does not matter. A token is good in every process, so one that a fork copied is used
+on; a lock that a fork copied is not.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from payments.domain.failures import FailureCode
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token, and how long it is good from when it was asked for."""
+
+    text: str
+    life_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoToken:
+    """There is no token, so nothing was sent that would need one."""
+
+    code: FailureCode
+    detail: str
+    is_refused: bool = False  # The gateway knows our credentials not; otherwise it only did not answer.
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    text: str
+    renew_at_monotonic: float  # Half of its life: a renewal that fails has as long again to succeed.
+    ends_at_monotonic: float
+
+
+class TokenCache:
+    """The token of one set of credentials. `fetch` gets what is left of the caller's deadline, in seconds."""
+
+    def __init__(self, fetch: Callable[[float], Token | NoToken]) -> None:
+        self._fetch = fetch
+        self._held: _Held | None = None
+        self._lock, self._process = threading.Lock(), os.getpid()
+
+    def get(self, *, ends_at_monotonic: float) -> str | NoToken:
+        """Give a token that is still good, fetched by one thread while the others wait, until the deadline."""
+        held = self._held
+        if held is not None and time.monotonic() < held.renew_at_monotonic:
+            return held.text
+        lock = self._own_lock()
+        if not lock.acquire(timeout=max(0.0, ends_at_monotonic - time.monotonic())):
+            missing = NoToken(FailureCode.GATEWAY_TIMEOUT, "the deadline passed while a token was being fetched")
+            return self._good() or missing
+        try:
+            return self._renewed(ends_at_monotonic=ends_at_monotonic)
+        finally:
+            lock.release()
+
+    def drop(self, text: str) -> None:
+        """Forget a token that the gateway does not take any more, unless it was renewed meanwhile."""
+        held = self._held
+        if held is not None and held.text == text:
+            self._held = None
+
+    def _renewed(self, *, ends_at_monotonic: float) -> str | NoToken:
+        held = self._held
+        asked_at = time.monotonic()
+        if held is not None and asked_at < held.renew_at_monotonic:
+            return held.text  # Another thread renewed it while this one waited.
+        fetched = self._fetch(ends_at_monotonic - asked_at)
+        if isinstance(fetched, NoToken):
+            return self._good() or fetched
+        renew_at, ends_at = asked_at + fetched.life_seconds / 2, asked_at + fetched.life_seconds
+        self._held = _Held(fetched.text, renew_at_monotonic=renew_at, ends_at_monotonic=ends_at)
+        return fetched.text
+
+    def _good(self) -> str | None:
+        held = self._held
+        return held.text if held is not None and time.monotonic() < held.ends_at_monotonic else None
+
+    def _own_lock(self) -> threading.Lock:
+        if self._process != os.getpid():
+            # A fork copies a lock as it is, and who holds it is not here.
+            self._lock, self._process = threading.Lock(), os.getpid()
+        return self._lock
