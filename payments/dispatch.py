@@ -29,6 +29,7 @@ from payments.breaker import Breaker
 CHARGE_TASK = "payments.charge"
 RESOLVE_TASK = "payments.resolve"
 COMPENSATE_TASK = "payments.compensate"
+APPLY_EVENT_TASK = "payments.apply_event"
 SWEEP_TASK = "payments.sweep_expired"
 
 IDLE_SECONDS = 5  # A connection that nothing was sent over for so long is closed: the broker may have dropped it.
@@ -59,6 +60,11 @@ def resolve(*, attempt_id: UUID) -> Job:
 def compensate(*, compensation_id: UUID) -> Job:
     """Name the job that gives money back."""
     return Job(COMPENSATE_TASK, {"compensation_id": str(compensation_id)})
+
+
+def apply_event(*, event_id: UUID) -> Job:
+    """Name the job that looks at an event of a gateway."""
+    return Job(APPLY_EVENT_TASK, {"event_id": str(event_id)})
 
 
 def publish_later(*, job: Job) -> None:

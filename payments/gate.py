@@ -1,38 +1,23 @@
 """The in-flight gate: while a submission is on its way, Redis answers the second click, in a millisecond.
 
 It spares PostgreSQL the second click and protects nothing: a key of Redis lives by a wall clock, and Redis may be
-gone. Then the gate stands open, and the order's lock and the attempt's state decide, as they do behind it anyway. So
-it never waits for Redis for long, and after a failure it does not ask for a while.
+gone. Then the gate stands open, and the order's lock and the attempt's state decide, as they do behind it anyway.
 """
 
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
 from uuid import UUID
 
-import redis
-import structlog
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
-from payments import config
-from payments.breaker import Breaker
+from payments import config, quickstore
 from payments.domain.errors import PaymentInFlight
-
-T = TypeVar("T")
 
 # Only the token's owner: the key may have run out meanwhile and be another submission's.
 _DELETE_OWN = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 _SHORTEN_OWN = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end"
-
-log = structlog.get_logger(__name__)
-
-_breaker = Breaker()
-_clients: dict[tuple[str, int], redis.Redis] = {}
 
 
 class Passage:
@@ -51,11 +36,13 @@ class Passage:
         left_seconds = left.total_seconds() - since_entry_seconds
         if left_seconds < self._length_seconds - since_entry_seconds:
             left_milliseconds = max(0, int(left_seconds * 1000))
-            _ask(lambda client: client.eval(_SHORTEN_OWN, 1, self._key, self._token, left_milliseconds), otherwise=None)
+            quickstore.ask(
+                lambda client: client.eval(_SHORTEN_OWN, 1, self._key, self._token, left_milliseconds), otherwise=None
+            )
 
     def give_back(self) -> None:
         """Open the gate at once: nothing was submitted."""
-        _ask(lambda client: client.eval(_DELETE_OWN, 1, self._key, self._token), otherwise=None)
+        quickstore.ask(lambda client: client.eval(_DELETE_OWN, 1, self._key, self._token), otherwise=None)
 
 
 @contextmanager
@@ -77,53 +64,15 @@ def passing(*, attempt_id: UUID, customer_id: int) -> Iterator[Passage]:
         raise
 
 
-def close() -> None:
-    """Close every connection and forget the last failure; the next submission starts anew."""
-    while _clients:
-        _clients.popitem()[1].close()
-    _breaker.reset()
-
-
 def _enter(key: str, *, length_seconds: int) -> str:
     token = secrets.token_hex(16)
-    is_taken = _ask(
+    is_taken = quickstore.ask(
         lambda client: client.set(key, token, nx=True, px=length_seconds * 1000) is None,
         otherwise=False,
     )
     if is_taken:
-        left_milliseconds = _ask(lambda client: int(client.pttl(key)), otherwise=0)
+        left_milliseconds = quickstore.ask(lambda client: int(client.pttl(key)), otherwise=0)
         # What became of it since then is not known here.
         message = "This payment was submitted a moment ago. Please do not pay again, but look where it stands."
         raise PaymentInFlight(message, retry_after_seconds=max(1, math.ceil(left_milliseconds / 1000)))
     return token
-
-
-def _ask(question: Callable[[redis.Redis], T], *, otherwise: T) -> T:
-    """Ask Redis; `otherwise` when it does not answer in time, or failed a moment ago."""
-    if _breaker.is_open:
-        return otherwise
-    limits = config.limits()
-    try:
-        return question(_client(timeout_milliseconds=limits.gate_timeout_milliseconds))
-    except redis.RedisError as error:
-        if not _breaker.is_open:  # One line for the requests that were under way together.
-            log.warning("gate_stands_open", error=str(error), pause_seconds=limits.gate_pause_seconds)
-        _breaker.trip(pause_seconds=limits.gate_pause_seconds)
-        return otherwise
-
-
-def _client(*, timeout_milliseconds: int) -> redis.Redis:
-    where = (config.redis_url(), timeout_milliseconds)
-    client = _clients.get(where)
-    if client is None:
-        # It connects when it is first asked, shares its connections between threads, and a fork opens its own.
-        timeout_seconds = timeout_milliseconds / 1000
-        made = redis.Redis.from_url(
-            where[0],
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,  # Its handshake is one round trip shorter.
-        )
-        client = _clients.setdefault(where, made)
-    return client

@@ -281,6 +281,9 @@ LIVENESS: tuple[Rule, ...] = (
         UNION ALL
         SELECT p.id::text, 'compensation ' || p.state || ' is due since ' || p.due_at FROM payments_compensation p
         WHERE p.due_at < %(overdue)s
+        UNION ALL
+        SELECT w.id::text, 'event ' || w.event_id || ' is due since ' || w.due_at FROM payments_webhookevent w
+        WHERE w.due_at < %(overdue)s
         """,
     ),
 )

@@ -5,8 +5,8 @@ attempts, reservations and gateway calls; whoever changes one of those holds it.
 shortly. Two transactions that keep to this cannot deadlock. The record of an idempotency key comes after all of them:
 whoever waits for it alone holds nothing else.
 
-Deliveries of announcements stand apart: whoever locks one locks neither order nor stock, steps over those that somebody
-else holds, and waits for none.
+Deliveries of announcements and events of gateways stand apart: whoever locks one locks neither order nor stock. Of
+deliveries those that somebody else holds are stepped over, and none is waited for.
 """
 
 from collections.abc import Collection
@@ -27,7 +27,9 @@ from payments.models import (
     Order,
     PaymentAttempt,
     StockItem,
+    WebhookEvent,
 )
+from payments.rows import Columns
 from payments.transactions import require_transaction
 
 SHORT_WAIT_MILLISECONDS = 1000
@@ -43,7 +45,19 @@ def wait_shortly() -> None:
 def lock_order_of(*, attempt_id: UUID) -> Order | None:
     """Lock the order of an attempt and wait for it; None when there is no such attempt."""
     require_transaction()
-    return Order.objects.select_for_update(of=("self",)).filter(attempts__id=attempt_id).first()
+    with connection.cursor() as cursor:
+        cursor.execute(_ORDER_OF_ATTEMPT, [attempt_id])
+        row = cursor.fetchone()
+    return None if row is None else _ORDER.read(row)
+
+
+_ORDER = Columns(Order)
+
+# Nothing of the attempt is read along: after a wait it would be from before the wait.
+_ORDER_OF_ATTEMPT = f"""
+    SELECT {_ORDER.of("o")} FROM payments_order o JOIN payments_paymentattempt a ON a.order_id = o.id
+    WHERE a.id = %s FOR UPDATE OF o
+"""  # noqa: S608 - of our own columns' names
 
 
 def lock_order(*, order_id: str) -> Order | None:
@@ -209,6 +223,21 @@ def lock_deliveries_due(*, destination: str, now: datetime, longest: timedelta, 
     rows = AnnouncementDelivery.objects.select_for_update(skip_locked=True).filter(destination=destination)
     rows = rows.filter(is_due(now=now, longest=longest))
     return list(rows.order_by("due_at", "id").values_list("id", flat=True)[:limit])
+
+
+def lock_webhook_event(*, event_id: UUID) -> WebhookEvent | None:
+    """Lock an event of a gateway and wait for it; None when there is no such event. Wait for nothing else meanwhile."""
+    require_transaction()
+    return WebhookEvent.objects.select_for_update().filter(id=event_id).first()
+
+
+def lock_webhook_events_due(*, now: datetime, longest: timedelta, published_before: datetime, limit: int) -> list[UUID]:
+    """Lock events that are due and have no fresh job, as `lock_attempts_to_resolve` does."""
+    require_transaction()
+    rows = WebhookEvent.objects.select_for_update(skip_locked=True)
+    rows = rows.filter(is_due(now=now, longest=longest))
+    unpublished = rows.filter(Q(published_at=None) | Q(published_at__lte=published_before) | Q(published_at__gt=now))
+    return list(unpublished.order_by("due_at").values_list("id", flat=True)[:limit])
 
 
 def lock_idempotency_record(*, user_id: int, key: str) -> IdempotencyRecord | None:

@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import OuterRef, Subquery
 
 from payments import clocks, guard
-from payments.clocks import DatabaseClock
 from payments.domain.clock import Reading
 from payments.domain.compensations import CompensationKind, CompensationState
 from payments.domain.errors import NotFound
+from payments.domain.ids import Prefix, parse_public_id
 from payments.domain.messages import EXPIRING, attempt_message, returned_message
-from payments.domain.states import TERMINAL, UNRESOLVED, AttemptState, ReservationState
+from payments.domain.states import TERMINAL, AttemptState, ReservationState
 from payments.models import (
     Compensation,
     CompensationEntry,
@@ -24,6 +26,8 @@ from payments.models import (
     Reservation,
     StockItem,
 )
+from payments.rows import Columns
+from payments.transactions import require_transaction
 
 MAX_UNDER_REVIEW = 1000  # More than a person reads.
 MAX_GIVEN_BACK = 100  # One charge is the rule, and a second a fault of the gateway.
@@ -38,7 +42,7 @@ class GivenBack:
     is_whole: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # Without slots, so that it can keep what was judged once.
 class AttemptView:
     """An attempt with its order, and the clocks when they were read."""
 
@@ -52,7 +56,7 @@ class AttemptView:
         """The database's time."""
         return self.reading.now
 
-    @property
+    @cached_property
     def state(self) -> AttemptState:
         """The state that its reader must see."""
         return guard.state_of(self.attempt, reading=self.reading)
@@ -71,11 +75,23 @@ class AttemptView:
 
 @dataclass(frozen=True, slots=True)
 class OrderView:
-    """An order, and the database's time when it was read."""
+    """An order with its latest attempt, and the database's time when they were read."""
 
     order: Order
     server_now: datetime
-    unresolved: AttemptState | None  # Of the attempt that the gateway may know of, if there is one.
+    latest: AttemptView | None  # None when its attempts were archived.
+
+
+def attempt_id_of(payment_id: str) -> UUID:
+    """Read a payment's public id.
+
+    :raises NotFound: when it is none: nothing can be found by it.
+    """
+    attempt_id = parse_public_id(Prefix.PAYMENT, payment_id)
+    if attempt_id is None:
+        message = "There is no such payment."
+        raise NotFound(message)
+    return attempt_id
 
 
 def attempt_for(*, attempt_id: UUID, customer_id: int | None) -> AttemptView:
@@ -83,23 +99,75 @@ def attempt_for(*, attempt_id: UUID, customer_id: int | None) -> AttemptView:
 
     :raises NotFound: when there is none, or it belongs to another customer.
     """
-    made = PaymentAttempt.objects.filter(order=OuterRef("order")).order_by("-number").values("id")
-    rows = PaymentAttempt.objects.select_related("order").annotate(
-        server_now=DatabaseClock(), latest_id=Subquery(made[:1])
-    )
-    if customer_id is not None:
-        rows = rows.filter(customer_id=customer_id)
     before = clocks.Before()
-    attempt = rows.filter(id=attempt_id).first()
-    if attempt is None:
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTEMPT_FOR, {"attempt_id": attempt_id, "customer_id": customer_id})
+        row = cursor.fetchone()
+    if row is None:
         message = "There is no such payment."
         raise NotFound(message)
+    server_now, latest_id, *columns = row
+    attempt = _ATTEMPT.read(columns[: len(_ATTEMPT)])
+    attempt.order = _ORDER.read(columns[len(_ATTEMPT) :])
     return AttemptView(
         attempt=attempt,
-        reading=before.reading(now=attempt.server_now),
-        latest=None if attempt.latest_id == attempt.id else PaymentAttempt.objects.get(id=attempt.latest_id),
+        reading=before.reading(now=server_now),
+        latest=None if latest_id == attempt.id else PaymentAttempt.objects.get(id=latest_id),
         given_back=_given_back(attempt),
     )
+
+
+_ATTEMPT, _ORDER = Columns(PaymentAttempt), Columns(Order)
+
+# Asked every second or two by everybody who waits.
+_ATTEMPT_FOR = f"""
+    SELECT clock_timestamp(),
+        (SELECT id FROM payments_paymentattempt WHERE order_id = a.order_id ORDER BY number DESC LIMIT 1),
+        {_ATTEMPT.of("a")}, {_ORDER.of("o")}
+    FROM payments_paymentattempt a JOIN payments_order o ON o.id = a.order_id
+    WHERE a.id = %(attempt_id)s AND (%(customer_id)s::bigint IS NULL OR a.customer_id = %(customer_id)s)
+"""  # noqa: S608 - of our own columns' names
+
+
+def order_id_of(*, payment_id: str, customer_id: int) -> str:
+    """Read the shop's number of the order that a customer's payment is for.
+
+    :raises NotFound: when there is no such payment, or it belongs to another customer.
+    """
+    rows = PaymentAttempt.objects.filter(id=attempt_id_of(payment_id), customer_id=customer_id)
+    order_id = rows.values_list("order__order_id", flat=True).first()
+    if order_id is None:
+        message = "There is no such payment."
+        raise NotFound(message)
+    return order_id
+
+
+def attempt_under_lock(*, attempt_id: UUID, order: Order) -> tuple[PaymentAttempt, Reading]:
+    """Read an attempt, whose order is locked, and the clocks: one statement, which begins when the lock is held.
+
+    :raises RuntimeError: outside a transaction, where nothing is locked.
+    """
+    require_transaction()
+    before = clocks.Before()
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTEMPT_AND_CLOCK, [attempt_id])
+        now, *columns = cursor.fetchone()
+    attempt = _ATTEMPT.read(columns)
+    attempt.order = order
+    return attempt, before.reading(now=now)
+
+
+_ATTEMPT_AND_CLOCK = f"""
+    SELECT clock_timestamp(), {_ATTEMPT.of("a")} FROM payments_paymentattempt a WHERE a.id = %s
+"""  # noqa: S608 - the same
+
+
+def latest_payments(*, customer_id: int, limit: int) -> list[AttemptView]:
+    """Read the latest attempt of each of a customer's latest orders, newest first."""
+    latest = PaymentAttempt.objects.filter(order=OuterRef("pk")).order_by("-number").values("id")
+    orders = Order.objects.filter(customer_id=customer_id).annotate(latest_id=Subquery(latest[:1]))
+    found = orders.exclude(latest_id=None).order_by("-created_at").values_list("latest_id", flat=True)[:limit]
+    return [attempt_for(attempt_id=attempt_id, customer_id=customer_id) for attempt_id in found]
 
 
 def _given_back(attempt: PaymentAttempt) -> GivenBack | None:
@@ -176,23 +244,38 @@ def under_review() -> list[UnderReview]:
 
 
 def order_for(*, order_id: str, customer_id: int | None) -> OrderView:
-    """Read an order by the shop's number. `customer_id` None reads anybody's, for staff.
+    """Read an order by the shop's number, with its latest attempt. `customer_id` None reads anybody's, for staff.
 
     :raises NotFound: when there is none, or it belongs to another customer.
     """
-    unresolved = PaymentAttempt.objects.filter(order=OuterRef("pk"), state__in=sorted(UNRESOLVED)).values("state")
-    rows = Order.objects.annotate(server_now=DatabaseClock(), unresolved=Subquery(unresolved[:1]))
-    if customer_id is not None:
-        rows = rows.filter(customer_id=customer_id)
-    order = rows.filter(order_id=order_id).first()
-    if order is None:
+    before = clocks.Before()
+    with connection.cursor() as cursor:
+        # PostgreSQL has no NUL in a text, and paths may: there is no such order either.
+        cursor.execute(_ORDER_FOR, {"order_id": order_id.replace("\x00", "?"), "customer_id": customer_id})
+        row = cursor.fetchone()
+    if row is None:
         message = "There is no such order."
         raise NotFound(message)
-    return OrderView(
-        order=order,
-        server_now=order.server_now,
-        unresolved=None if order.unresolved is None else AttemptState(order.unresolved),
-    )
+    server_now, *columns = row
+    order = _ORDER.read(columns[: len(_ORDER)])
+    latest = columns[len(_ORDER) :]
+    if latest[0] is None:
+        return OrderView(order=order, server_now=server_now, latest=None)
+    attempt = _ATTEMPT.read(latest)
+    attempt.order = order
+    view = AttemptView(attempt=attempt, reading=before.reading(now=server_now), given_back=_given_back(attempt))
+    return OrderView(order=order, server_now=server_now, latest=view)
+
+
+# As often asked.
+_ORDER_FOR = f"""
+    SELECT clock_timestamp(), {_ORDER.of("o")}, {_ATTEMPT.of("a")}
+    FROM payments_order o
+    LEFT JOIN LATERAL (
+        SELECT * FROM payments_paymentattempt WHERE order_id = o.id ORDER BY number DESC LIMIT 1
+    ) a ON TRUE
+    WHERE o.order_id = %(order_id)s AND (%(customer_id)s::bigint IS NULL OR o.customer_id = %(customer_id)s)
+"""  # noqa: S608 - of our own columns' names
 
 
 def lines_of(*, order: Order) -> list[OrderLine]:

@@ -27,6 +27,14 @@ def resolve_attempt(*, attempt_id: str, **_from_newer_senders: object) -> None:
     lifecycle.resolve_attempt(attempt_id=UUID(attempt_id))
 
 
+@shared_task(name="payments.apply_event", max_retries=0)
+def apply_event(*, event_id: str, **_from_newer_senders: object) -> None:
+    """Look at what a gateway sent word of."""
+    clear_contextvars()
+    bind_contextvars(task="payments.apply_event", event_id=event_id)
+    lifecycle.apply_event(event_id=UUID(event_id))
+
+
 @shared_task(name="payments.compensate", max_retries=0)
 def compensate(*, compensation_id: str, **_from_newer_senders: object) -> None:
     """Give one charge back."""

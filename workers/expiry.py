@@ -20,7 +20,7 @@ def sweep_expired(self: "Task[[], None]", **_from_newer_senders: object) -> None
     clear_contextvars()
     bind_contextvars(task="payments.sweep_expired")
     run = lifecycle.perform_sweep()
-    if run.expired_orders and not run.is_finished:  # Else it would find the same again, and end nothing.
+    if run.may_go_on:
         dispatch.publish(jobs=[dispatch.Job(self.name)])
     if run.expired_orders and self.request.id:
         result: dict[str, Any] = asdict(run)

@@ -30,6 +30,7 @@ _RUNS: Mapping[str, Callable[[Mapping[str, str]], object]] = MappingProxyType(
     {
         dispatch.CHARGE_TASK: lambda ids: lifecycle.charge_attempt(attempt_id=UUID(ids["attempt_id"])),
         dispatch.RESOLVE_TASK: lambda ids: lifecycle.resolve_attempt(attempt_id=UUID(ids["attempt_id"])),
+        dispatch.APPLY_EVENT_TASK: lambda ids: lifecycle.apply_event(event_id=UUID(ids["event_id"])),
         dispatch.COMPENSATE_TASK: lambda ids: lifecycle.compensate(compensation_id=UUID(ids["compensation_id"])),
     }
 )
@@ -86,8 +87,7 @@ class Watchdog(threading.Thread):
 
     def _sweep(self) -> None:
         while not self._ended.is_set():
-            run = lifecycle.perform_sweep()
-            if run.is_finished or not run.expired_orders:
+            if not lifecycle.perform_sweep().may_go_on:
                 break
 
     def _rescue(self) -> None:

@@ -23,6 +23,9 @@ class PaymentMethod:
     reminder_lead_minutes: int  # So long before the deadline a reminder goes out; 0: none does.
     reminder_lead_setting: str
     authorizes_first: bool  # Hold the money, look at the clock again, then take it: where the gateway can.
+    is_hosted: bool  # The customer pays on the gateway's own page, and there is no payment token.
+    currencies: frozenset[str]  # That it can be paid in.
+    currencies_setting: str
 
     @property
     def window(self) -> timedelta:
@@ -61,6 +64,7 @@ def _method(name: str, options: Mapping[str, Any]) -> PaymentMethod:
     window, window_setting = _own(name, options, "window_minutes", "ORDER_PAYMENT_TIMEOUT_MINUTES")
     grace, grace_setting = _own(name, options, "grace_seconds", "PAYMENT_GRACE_SECONDS")
     allowance, allowance_setting = _own(name, options, "late_allowance_seconds", "PAYMENT_LATE_ALLOWANCE_SECONDS")
+    own_currencies = options.get("currencies")
     lead, lead_setting = _own(name, options, "reminder_lead_minutes", "PAYMENT_REMINDER_LEAD_MINUTES")
     return PaymentMethod(
         name=name,
@@ -74,13 +78,20 @@ def _method(name: str, options: Mapping[str, Any]) -> PaymentMethod:
         reminder_lead_minutes=lead,
         reminder_lead_setting=lead_setting,
         authorizes_first=options.get("authorizes_first", True),
+        is_hosted=options.get("hosted", False),
+        currencies=currencies() if own_currencies is None else frozenset(own_currencies),
+        currencies_setting=_setting(name, "currencies") if own_currencies is not None else "PAYMENT_CURRENCIES",
     )
 
 
 def _own(name: str, options: Mapping[str, Any], key: str, default: str) -> tuple[int, str]:
     """Give a method's own value or the default, with the setting that it comes from."""
     own = options.get(key)
-    return (getattr(settings, default), default) if own is None else (own, f"PAYMENT_METHODS[{name!r}][{key!r}]")
+    return (getattr(settings, default), default) if own is None else (own, _setting(name, key))
+
+
+def _setting(name: str, key: str) -> str:
+    return f"PAYMENT_METHODS[{name!r}][{key!r}]"
 
 
 def currencies() -> frozenset[str]:

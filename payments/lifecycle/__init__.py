@@ -3,10 +3,14 @@
     open        an order is placed: attempt 1 with its deadline, the stock held
     remind      its customer hears of it before the window closes, once, unless something was submitted
     submit      the customer pays: the attempt is queued and a job published
+    cancel      or the order is given up before anything was charged, and its stock goes back
     claim       a worker takes it, under the lock, if the window is still open
     charge      the gateway is asked, outside every transaction (calls: one call, written down before it is made)
     record      its answer is written down, under the lock again, judged, and followed (settle)
     resolve     or nobody knows what became of it: the gateway is asked, and its answer is evidence
+    ask         somebody waits for that, so it is asked soon
+    hear        a gateway sends word, and is asked whether it is so
+    replay      or somebody has events applied once more
     expire      or the window closes first: attempt, order and stock in one transaction
     sweep       whatever is due ends, a thousand at once; what fails is set apart (expiry_failures)
     cleanup     the same, when a person asks for it, who is told of each row
@@ -26,6 +30,8 @@ Each act is one transaction that begins with the order's lock (payments/locks.py
 """
 
 from payments.lifecycle.archive import archive_attempts
+from payments.lifecycle.ask import ask_soon
+from payments.lifecycle.cancel import cancel_payment
 from payments.lifecycle.charge import charge_attempt
 from payments.lifecycle.claim import claim_attempt
 from payments.lifecycle.cleanup import COUNTED_UP_TO, Backlog, Cleanup, clean_up, read_backlog
@@ -34,15 +40,18 @@ from payments.lifecycle.deliver import deliver_due
 from payments.lifecycle.duties import DutyName, note_run, note_sweep, perform_deliveries, perform_rescue, perform_sweep
 from payments.lifecycle.duties import runs as duty_runs
 from payments.lifecycle.expiry_failures import notify_staff
+from payments.lifecycle.hear import apply_event, hear_event
 from payments.lifecycle.open import RequestedLine, open_order
 from payments.lifecycle.reconcile import reconcile_stock
 from payments.lifecycle.record import record_outcome
 from payments.lifecycle.release import release_stock_in_doubt
 from payments.lifecycle.remind import send_due_reminders, stop_reminders
+from payments.lifecycle.replay import chosen_events, replay_events
 from payments.lifecycle.rescue import publish_owed
 from payments.lifecycle.resolve import resolve_attempt
-from payments.lifecycle.retry import Retryability, retry_order, retryability
+from payments.lifecycle.retry import NoRetry, Retryability, retry_order, retryability
 from payments.lifecycle.review import decide_compensation, decide_review, refund_payment
+from payments.lifecycle.staff import note_staff_action
 from payments.lifecycle.submit import submit_attempt
 from payments.lifecycle.sweep import Fate, Row, SweepRun, preview_sweep, sweep_expired
 
@@ -52,12 +61,17 @@ __all__ = [
     "Cleanup",
     "DutyName",
     "Fate",
+    "NoRetry",
     "RequestedLine",
     "Retryability",
     "Row",
     "SweepRun",
+    "apply_event",
     "archive_attempts",
+    "ask_soon",
+    "cancel_payment",
     "charge_attempt",
+    "chosen_events",
     "claim_attempt",
     "clean_up",
     "compensate",
@@ -65,7 +79,9 @@ __all__ = [
     "decide_review",
     "deliver_due",
     "duty_runs",
+    "hear_event",
     "note_run",
+    "note_staff_action",
     "note_sweep",
     "notify_staff",
     "open_order",
@@ -79,6 +95,7 @@ __all__ = [
     "record_outcome",
     "refund_payment",
     "release_stock_in_doubt",
+    "replay_events",
     "resolve_attempt",
     "retry_order",
     "retryability",

@@ -63,7 +63,7 @@ _LINES_SQL = """
 SELECT o.id, o.order_id, (SELECT count(*) FROM payments_paymentattempt a WHERE a.order_id = o.id), jsonb_build_object(
     'order', to_jsonb(o),
     'attempts', (
-        SELECT jsonb_agg(to_jsonb(a) - 'payment_token' || jsonb_build_object('history', coalesce((
+        SELECT jsonb_agg(to_jsonb(a) - '{payment_token,return_url}'::text[] || jsonb_build_object('history', coalesce((
             SELECT jsonb_agg(to_jsonb(h) || jsonb_build_object(
                 'evidence', h.evidence::text, 'at_microseconds', (extract(epoch FROM h.at) * 1000000)::bigint
             ) ORDER BY h.number) FROM payments_historyentry h WHERE h.attempt_id = a.id

@@ -165,12 +165,19 @@ def is_key_known(*, first: datetime, gateway: str, now: datetime) -> bool:
 
 def charge_request(attempt: PaymentAttempt) -> ChargeRequest:
     """Build what the attempt says to its gateway: the same at every call, under the one key of the attempt."""
-    return ChargeRequest(
+    request = ChargeRequest(
         idempotency_key=attempt.public_id,
         reference=attempt.public_id,
         amount_minor=attempt.amount_minor,
         currency=attempt.currency,
         payment_token=attempt.payment_token,
+        return_url=attempt.return_url,  # As it was written down: the settings may have changed since.
+    )
+    if not registry.gateway(attempt.gateway).capabilities.takes_window:
+        return request
+    window = attempt.expires_at - attempt.opened_at
+    return replace(
+        request, window_seconds=int(window.total_seconds()), expires_at_unix=int(attempt.expires_at.timestamp())
     )
 
 
@@ -184,11 +191,14 @@ def capture_request(attempt: PaymentAttempt, *, reference: str) -> ActRequest:
     )
 
 
-def question(attempt: PaymentAttempt) -> Question:
-    """Build the question what became of the attempt's charge."""
+def question(attempt: PaymentAttempt, *, charge_reference: str = "") -> Question:
+    """Build the question what became of the attempt's charge, or of another one that was made for it."""
     return Question(
         idempotency_key=attempt.public_id,
         reference=attempt.public_id,
         amount_minor=attempt.amount_minor,
         currency=attempt.currency,
+        charge_reference=charge_reference or attempt.gateway_reference,
+        opened_at_unix=int(attempt.opened_at.timestamp()),
+        charge=charge_request(attempt),
     )

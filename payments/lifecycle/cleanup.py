@@ -132,7 +132,7 @@ def _sweep(told: _Told, *, scope: Scope, actor: str, limit: int | None) -> bool:
         run = sweep_expired(limit=left, actor=actor, scope=scope, report=told.hear)
         if limit is not None and told.rows >= limit:
             return False
-        if run.is_finished or not run.expired_orders:
+        if not run.may_go_on:
             return run.is_finished
 
 

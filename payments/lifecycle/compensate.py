@@ -153,7 +153,7 @@ def _operation(row: Compensation) -> Operation:
 
 def _request(row: Compensation, *, operation: Operation) -> GatewayRequest:
     if operation in {Operation.LOOK_UP, Operation.CANCEL_KEY}:
-        return question(row.attempt)
+        return question(row.attempt, charge_reference=row.charge_reference)
     return ActRequest(
         idempotency_key=row.public_id,
         charge_reference=row.charge_reference,

@@ -13,8 +13,10 @@ from uuid import UUID
 import structlog
 from django.db import connection
 
+from payments import queries
 from payments.domain.announcements import AnnouncementKind, GivenBack
 from payments.domain.clock import Judgement
+from payments.domain.errors import PaymentExpired
 from payments.domain.ids import Prefix, new_id, public_id
 from payments.domain.states import SLOT_HOLDING, SWEEPABLE
 from payments.lifecycle.announce import expiry_parameters, stage
@@ -115,6 +117,14 @@ def expire_locked_orders(over: Sequence[Over], *, now: datetime, actor: str) -> 
     ended = _expire(over, now=now, actor=actor, is_announced=True)
     after_commit(lambda: _log_expiries(ended, actor=actor))
     return ended
+
+
+def late(attempt: PaymentAttempt) -> PaymentExpired:
+    """Give the refusal of whatever comes after an attempt's window, with what became of its money."""
+    message = f"The payment window closed at {attempt.expires_at.isoformat()}. You have not been charged."
+    if attempt.fence:  # Money may have come, too late.
+        message = queries.attempt_for(attempt_id=attempt.id, customer_id=None).message
+    return PaymentExpired(message, payment_id=attempt.public_id, expires_at=attempt.expires_at.isoformat())
 
 
 def close_expired_order(

@@ -17,6 +17,7 @@ from payments.domain.errors import (
     DuplicateOrder,
     OutOfStock,
     UnknownItem,
+    UnknownKind,
     UnsupportedCurrency,
     UnsupportedMethod,
 )
@@ -48,15 +49,18 @@ def open_order(
     currency: str,
     method: str,
     order_id: str | None = None,
+    kind: str = "",
     idempotency_id: UUID | None = None,
 ) -> AttemptView:
     """Store an order, hold its stock, and open its first attempt.
 
     Prices come from our own items; `expected_total_minor` is what the customer saw. Without `order_id`, the shop's
-    number, one is made. `idempotency_id` is the claim on a request's key that this is written under, if it has one.
+    number, one is made. `kind` is one of PAYMENT_ORDER_KINDS, or empty. `idempotency_id` is the claim on a request's
+    key that this is written under, if it has one.
 
     :raises UnsupportedMethod: for a method that is not offered.
-    :raises UnsupportedCurrency: for a currency that is not taken, or that an item is not sold in.
+    :raises UnknownKind: for a kind of order that does not exist.
+    :raises UnsupportedCurrency: for a currency that we, or the method, do not take, or that an item is not sold in.
     :raises UnknownItem: for a sku that does not exist.
     :raises AmountMismatch: when the lines do not add up to the expected total.
     :raises OutOfStock: when an item has too few left.
@@ -64,9 +68,11 @@ def open_order(
     :raises IdempotencyKeyInUse: when another request has taken over the claim meanwhile.
     """
     in_force = require_method(method)
+    _check_kind(kind)
     if currency not in config.currencies():
         message = f"{currency} is not accepted; accepted are {', '.join(sorted(config.currencies()))}."
         raise UnsupportedCurrency(message, currency=currency)
+    require_currency(currency, method=in_force.method)
     number = order_id or f"ORD-{''.join(secrets.choice(_ORDER_ID_ALPHABET) for _ in range(10))}"
     try:
         with transaction():
@@ -79,6 +85,7 @@ def open_order(
             now = reading.now
             order = Order.objects.create(
                 order_id=number,
+                kind=kind,
                 customer_id=customer_id,
                 status=OrderStatus.UNDER_PAYING,
                 payment_status=PaymentStatus.PENDING,
@@ -115,6 +122,23 @@ def require_method(name: str) -> policies.MethodInForce:
         message = f"{name!r} is not offered; offered are {', '.join(sorted(methods))}."
         raise UnsupportedMethod(message, method=name)
     return policies.in_force(methods[name])
+
+
+def _check_kind(kind: str) -> None:
+    kinds = config.returns().kinds
+    if kind and kind not in kinds:
+        message = f"There is no kind of order {kind!r}; known are {', '.join(sorted(kinds)) or 'none'}."
+        raise UnknownKind(message, kind=kind)
+
+
+def require_currency(currency: str, *, method: config.PaymentMethod) -> None:
+    """Refuse a method that cannot be paid in the order's currency.
+
+    :raises UnsupportedCurrency: with the currencies that it takes.
+    """
+    if currency not in method.currencies:
+        message = f"{method.name!r} takes {', '.join(sorted(method.currencies))}, not {currency}."
+        raise UnsupportedCurrency(message, method=method.name, currency=currency)
 
 
 def _check_lines(*, lines: Sequence[RequestedLine], items: Mapping[str, StockItem], currency: str) -> None:

@@ -133,8 +133,8 @@ def _spelled(outcome: Outcome) -> tuple[str, str, str, str]:
             return "not_found", "", "", ""
         case NeverSent(code=code, detail=detail):
             return "never_sent", code, detail, ""
-        case InDoubt(code=code, detail=detail):
-            return "in_doubt", code, detail, ""
+        case InDoubt(code=code, detail=detail, reference=known):
+            return "in_doubt", code, detail, known
 
 
 # What the columns hold.
@@ -168,6 +168,7 @@ def _situation(call: Call, *, outcome: Outcome, attempt: PaymentAttempt, order: 
     is_current = attempt.fence == call.fence and is_leased and state not in TERMINAL
     capabilities = registry.gateway(attempt.gateway).capabilities
     has_nothing = isinstance(outcome, NotFound)
+    is_approved = isinstance(outcome, Pending) and outcome.is_approved
     return Situation(
         state=state,
         order_status=OrderStatus(order.status),
@@ -180,7 +181,7 @@ def _situation(call: Call, *, outcome: Outcome, attempt: PaymentAttempt, order: 
         is_current=is_current,
         known_reference=attempt.gateway_reference,
         doubt_code=attempt.doubt_code,
-        may_replay=has_nothing and is_current and _is_key_known(attempt, now=now),
+        may_replay=(has_nothing or is_approved) and is_current and _is_key_known(attempt, now=now),
         may_cancel_key=capabilities.cancels_keys,
         is_cancelling=state in _MAY_BE_CANCELLED and _is_cancelling(attempt),
         is_absence_proven=has_nothing and _is_absence_proven(attempt),

@@ -7,7 +7,6 @@ any more, and is given back (payments/domain/late.py).
 from itertools import islice
 
 import structlog
-from django.db import connection
 
 from payments import clocks, due, guard, locks
 from payments.domain.clock import Ruling
@@ -15,7 +14,7 @@ from payments.domain.states import UNRESOLVED, AttemptState
 from payments.domain.window import LONGEST_HOLD_AFTER_WINDOW
 from payments.due import Due
 from payments.lifecycle.expiry_failures import note_failure, reason_of
-from payments.lifecycle.stock import give_back_stock
+from payments.lifecycle.stock import release_stock
 from payments.lifecycle.sweep import latest
 from payments.lifecycle.transition import move_attempt
 from payments.models import ExpiryFailure, Order, PaymentAttempt
@@ -69,17 +68,7 @@ def _release(candidate: Due, *, actor: str) -> bool:
             evidence={"until": until.isoformat(), "clocks": judgement.as_evidence()},
         )
         ExpiryFailure.objects.filter(order_id=candidate.order_id).update(resolved_at=reading.now)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                WITH released AS (
-                    UPDATE payments_reservation SET state = 'released', closed_at = %s
-                    WHERE order_id = %s AND state = 'active' RETURNING item_id, quantity
-                ) SELECT item_id, sum(quantity)::int FROM released GROUP BY item_id
-                """,
-                [reading.now, candidate.order_id],
-            )
-            give_back_stock(quantities=dict(cursor.fetchall()))
+        release_stock(order_id=candidate.order_id, now=reading.now)
         after_commit(
             lambda: log.warning(
                 "stock_given_back", order_id=candidate.order_number, payment_id=attempt.public_id, state=attempt.state

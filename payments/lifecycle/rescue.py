@@ -11,7 +11,7 @@ import structlog
 
 from payments import clocks, config, dispatch, locks
 from payments.failpoints import reach
-from payments.models import Compensation, PaymentAttempt
+from payments.models import Compensation, PaymentAttempt, WebhookEvent
 from payments.transactions import transaction
 
 log = structlog.get_logger(__name__)
@@ -60,8 +60,14 @@ def owed_jobs() -> list[dispatch.Job]:
         )
         if giving_back:
             Compensation.objects.filter(id__in=giving_back).update(published_at=now)
+        heard = locks.lock_webhook_events_due(
+            now=now, longest=limits.longest_unresolved, published_before=now - again_after, limit=ROWS_PER_RUN
+        )
+        if heard:
+            WebhookEvent.objects.filter(id__in=heard).update(published_at=now)
     return [
         *(dispatch.charge(attempt_id=attempt_id) for attempt_id in queued),
         *(dispatch.resolve(attempt_id=attempt_id) for attempt_id in unresolved),
         *(dispatch.compensate(compensation_id=compensation_id) for compensation_id in giving_back),
+        *(dispatch.apply_event(event_id=event_id) for event_id in heard),
     ]

@@ -20,7 +20,7 @@ from payments.domain.failures import FailureCode, may_retry
 from payments.domain.states import MAX_ATTEMPTS_PER_ORDER, AttemptState, OrderStatus, PaymentStatus
 from payments.domain.window import MAX_WINDOW
 from payments.lifecycle.expire import Over, expire_locked_orders
-from payments.lifecycle.open import open_attempt, require_method
+from payments.lifecycle.open import open_attempt, require_currency, require_method
 from payments.models import Order, PaymentAttempt
 from payments.queries import AttemptView
 from payments.transactions import transaction
@@ -115,6 +115,7 @@ def retry_order(
     :raises PaymentExpired: when the window has closed; the order is then cancelled for good.
     :raises RetryRefused: with why, and how many attempts are left.
     :raises UnsupportedMethod: for a method that is not offered.
+    :raises UnsupportedCurrency: for a method that does not take the order's currency.
     :raises IdempotencyKeyInUse: when another request has taken over the claim meanwhile.
     """
     with transaction():
@@ -127,6 +128,7 @@ def retry_order(
         if last is None:
             _refuse_without_attempt(order)
         in_force = require_method(method or last.method)
+        require_currency(order.currency, method=in_force.method)
         judged = _judge(order=order, last=last, reading=reading, method=lambda: in_force.method)
         attempt = None
         if judged.refused is NoRetry.EXPIRED:

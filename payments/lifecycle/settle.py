@@ -146,9 +146,15 @@ def _go_on(step: Confirm | Requeue | Doubt, *, attempt: PaymentAttempt, now: dat
             wait = 0 if code is FailureCode.STALE_CHECK else limits.redispatch_seconds
             due_at = now + timedelta(seconds=wait)
             move(to=AttemptState.QUEUED, reason="never_sent", due_at=due_at, evidence={"code": code})
-        case Doubt(code=code):
-            due_at = now + timedelta(seconds=limits.resolve_after_seconds)
-            move(to=AttemptState.IN_DOUBT, reason=code, due_at=due_at, doubt_code=code, questions=0)
+        case Doubt(code=code, reference=reference):
+            move(
+                to=AttemptState.IN_DOUBT,
+                reason=code,
+                due_at=now + timedelta(seconds=limits.resolve_after_seconds),
+                doubt_code=code,
+                gateway_reference=reference or attempt.gateway_reference,
+                questions=0,
+            )
 
 
 def ask_again(attempt: PaymentAttempt, *, order: Order, now: datetime, actor: str) -> None:

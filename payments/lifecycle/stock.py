@@ -1,7 +1,8 @@
 """What happens to stock: reserved when an order is opened, consumed when it is paid, released when it expires.
 
 Each is one statement over a set. The caller holds the order's lock; the stock rows' come after it (payments/locks.py).
-Reservations are released by the statement that expires (expire.py), and what they held is given back after it.
+Where an order expires, its reservations are released by the statement that expires (expire.py), and what they held is
+given back after it.
 """
 
 from collections.abc import Mapping
@@ -47,6 +48,23 @@ def consume_stock(*, order_id: UUID, now: datetime) -> None:
             """,
             {"order_id": order_id, "now": now},
         )
+
+
+def release_stock(*, order_id: UUID, now: datetime) -> None:
+    """Release what an order still has reserved, and give it back."""
+    require_transaction()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH released AS (
+                UPDATE payments_reservation SET state = 'released', closed_at = %s
+                WHERE order_id = %s AND state = 'active' RETURNING item_id, quantity
+            ) SELECT item_id, sum(quantity)::int FROM released GROUP BY item_id
+            """,
+            [now, order_id],
+        )
+        quantities = dict(cursor.fetchall())
+    give_back_stock(quantities=quantities)
 
 
 def give_back_stock(*, quantities: Mapping[int, int]) -> None:

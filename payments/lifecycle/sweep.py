@@ -77,6 +77,11 @@ class SweepRun:
     duration_seconds: float
     is_finished: bool  # False when the run ended at its cap and more may be due.
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another run is of use. After one that ended nothing it would find the same again."""
+        return self.expired_orders > 0 and not self.is_finished
+
 
 def sweep_expired(
     *,

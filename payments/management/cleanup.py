@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -29,6 +29,7 @@ class CleanupCommand(BaseCommand):
     """Has the sweep end what is over, now, and tells of it."""
 
     scope: ClassVar[Scope]
+    is_about_orders: ClassVar[bool]
     actor: ClassVar[str]  # As it stands in the history.
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -67,7 +68,7 @@ class CleanupCommand(BaseCommand):
         def tell(row: Row) -> None:
             if is_each_told or row.fate is Fate.FAILED:
                 progress.erase()
-                self.stdout.write(json.dumps(_facts(row)) if as_json else self.line(row))
+                self.stdout.write(json.dumps(_facts(row)) if as_json else told(row, order_first=self.is_about_orders))
             progress.advance()
 
         with _instead_of_log_lines(self.stderr):
@@ -83,15 +84,12 @@ class CleanupCommand(BaseCommand):
         if not done.is_clean:
             sys.exit(1)
 
-    def line(self, row: Row) -> str:
-        """Tell of a row, beginning with what the command is about."""
-        raise NotImplementedError
 
-
-def told(row: Row, *, names: Callable[[str, str], str]) -> str:
-    """Tell of a row; `names` puts the payment's id and the order's number in order."""
+def told(row: Row, *, order_first: bool) -> str:
+    """Tell of a row, beginning with what the command is about."""
     candidate = row.candidate
-    who = names(public_id(Prefix.PAYMENT, candidate.attempt_id), candidate.order_number)
+    names = [public_id(Prefix.PAYMENT, candidate.attempt_id), candidate.order_number]
+    who = "  ".join(reversed(names) if order_first else names)
     due_at = candidate.expires_at.isoformat(timespec="seconds")
     again = f" (tried again; last time: {candidate.failure})" if candidate.failure else ""
     return f"{row.fate:<6}  {who}  due {due_at}  {row.why}{again}"

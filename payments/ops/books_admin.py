@@ -1,8 +1,8 @@
-"""The books in the admin: stock, what was put right in it, and what was moved into archives."""
+"""The books in the admin: stock, what was put right in it, what staff had done, what gateways sent, and archives."""
 
 from django.contrib import admin
 
-from payments.models import ArchivedAttempt, ArchivedCompensation, StockCorrection, StockItem
+from payments.models import ArchivedAttempt, ArchivedCompensation, StaffAction, StockCorrection, StockItem, WebhookEvent
 from payments.ops.looking import LookingOnly
 
 
@@ -41,3 +41,35 @@ class StockCorrectionAdmin(LookingOnly, admin.ModelAdmin):
     search_fields = ("order__order_id", "item__sku")
     list_select_related = ("order", "item")
     ordering = ("-at",)
+
+
+@admin.register(StaffAction)
+class StaffActionAdmin(LookingOnly, admin.ModelAdmin):
+    """What staff had done that is no single payment's, and why."""
+
+    list_display = ("at", "actor", "action", "order", "reason", "evidence")
+    list_filter = ("action",)
+    search_fields = ("actor", "order__order_id")
+    list_select_related = ("order",)
+    ordering = ("-at",)
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(LookingOnly, admin.ModelAdmin):
+    """What gateways sent word of, and what came of it."""
+
+    list_display = (
+        "received_at",
+        "gateway",
+        "event_id",
+        "kind",
+        "payment_id",
+        "is_timely",
+        "tries",
+        "due_at",
+        "ending",
+    )
+    list_filter = ("gateway", "ending", "is_timely")
+    search_fields = ("event_id", "payment_id", "charge_reference")
+    ordering = ("-received_at",)
+    exclude = ("body",)

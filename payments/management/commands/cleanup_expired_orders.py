@@ -1,7 +1,6 @@
 """`manage.py cleanup_expired_orders`: end the orders whose time is over, without waiting for the sweep."""
 
 from payments import due
-from payments.lifecycle import Row
 from payments.management import cleanup
 
 
@@ -12,6 +11,4 @@ class Command(cleanup.CleanupCommand):
     )
     scope = due.ORDERS
     actor = "command:cleanup_expired_orders"
-
-    def line(self, row: Row) -> str:
-        return cleanup.told(row, names=lambda payment_id, order_id: f"{order_id}  {payment_id}")
+    is_about_orders = True

@@ -1,7 +1,6 @@
 """`manage.py cleanup_expired_payments`: end the payments that nobody made in time, without waiting for the sweep."""
 
 from payments import due
-from payments.lifecycle import Row
 from payments.management import cleanup
 
 
@@ -13,6 +12,4 @@ class Command(cleanup.CleanupCommand):
     )
     scope = due.PAYMENTS
     actor = "command:cleanup_expired_payments"
-
-    def line(self, row: Row) -> str:
-        return cleanup.told(row, names=lambda payment_id, order_id: f"{payment_id}  {order_id}")
+    is_about_orders = False

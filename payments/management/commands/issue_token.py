@@ -8,7 +8,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
-from payments.api.auth import issue_token
+from payments import config
+from payments.api.tokens import issue_token
 
 
 class Command(BaseCommand):
@@ -21,6 +22,10 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         if not settings.PAYMENT_DEMO:
             message = "Tokens are issued for demonstrations only: set PAYWINDOW_DEMO=1, outside production."
+            raise CommandError(message)
+        rules = config.token_rules()
+        if not rules.is_symmetric:
+            message = f"Tokens are issued for HS256 only; JWT_ALGORITHM is {rules.algorithm}: ask the identity service."
             raise CommandError(message)
         user = User.objects.filter(username=options["username"], is_active=True).first()
         if user is None:

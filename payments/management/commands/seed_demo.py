@@ -9,13 +9,14 @@ from django.core.management.base import BaseCommand, CommandError
 
 from payments.models import StockItem
 
-# sku, name, price in minor units, how many
+# sku, name, price in minor units, currency, how many
 ITEMS = (
-    ("MUG-BLUE", "Blue mug", 1250, 500),
-    ("TEA-GREEN", "Green tea, 100 g", 890, 1000),
-    ("LAMP-DESK", "Desk lamp", 4900, 120),
-    ("CHAIR-OAK", "Oak chair", 18900, 40),
-    ("TICKET-LAST", "Concert ticket, the last five", 7500, 5),
+    ("MUG-BLUE", "Blue mug", 1250, "USD", 500),
+    ("TEA-GREEN", "Green tea, 100 g", 890, "USD", 1000),
+    ("LAMP-DESK", "Desk lamp", 4900, "USD", 120),
+    ("CHAIR-OAK", "Oak chair", 18900, "USD", 40),
+    ("TICKET-LAST", "Concert ticket, the last five", 7500, "USD", 5),
+    ("CHAI-MASALA", "Masala chai, 250 g", 34900, "INR", 200),
 )
 
 
@@ -37,13 +38,13 @@ class Command(BaseCommand):
             if created:
                 user.set_password(options["password"])
                 user.save(update_fields=["password"])
-        for sku, name, price, count in ITEMS:
+        for sku, name, price, currency, count in ITEMS:
             StockItem.objects.get_or_create(
                 sku=sku,
                 defaults={
                     "name": name,
                     "unit_price_minor": price,
-                    "currency": "USD",
+                    "currency": currency,
                     "received": count,
                     "on_hand": count,
                 },
