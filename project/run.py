@@ -77,19 +77,58 @@ def prepare_environment(given: Mapping[str, str]) -> dict[str, str]:
     environment = dict(given)
     environment |= {name: str(port) for name, port in choose_ports(given).items()}
     python_folder = str(Path(sys.executable).parent)
+    sandbox = given.get("SANDBOX_URL") or f"http://127.0.0.1:{environment['SANDBOX_PORT']}"
+    events = f"http://127.0.0.1:{environment['WEB_PORT']}/api/webhooks/{{gateway}}/"
     defaults = {
         "PYTHONUNBUFFERED": "1",
         "PAYWINDOW_DEMO": "1",
         "FLOWER_BASIC_AUTH": f"paywindow:{secrets.token_urlsafe(12)}",
         "PAYMENT_PUBLIC_URL": f"http://127.0.0.1:{environment['WEB_PORT']}",
-        "SANDBOX_URL": f"http://127.0.0.1:{environment['SANDBOX_PORT']}",
+        "SANDBOX_URL": sandbox,
         "SANDBOX_LEDGER": str(home / "sandbox-ledger.sqlite"),
+        "SANDBOX_WEBHOOK_URL": events,
+        **demo_gateways(given, sandbox=sandbox, events=events),
     }
     if given.get("CELERY_BROKER_URL", "").startswith("amqp"):
         # Celery's threads do not resume after RabbitMQ drops a connection; prefork does. It has no use for a pool.
         defaults |= {"WORKER_POOL": "prefork", "WORKER_THREADS": "4", "DATABASE_POOL_CONNECTIONS": "0"}
     environment["PATH"] = os.pathsep.join([python_folder, environment.get("PATH", os.defpath)])
     return defaults | environment
+
+
+def demo_gateways(given: Mapping[str, str], *, sandbox: str, events: str) -> dict[str, str]:
+    """Point every gateway at its face of the sandbox, but for those of which anything is set: they stay as they are."""
+    key, secret = given.get("SANDBOX_API_KEY") or "sk_sandbox", given.get("SANDBOX_WEBHOOK_SECRET") or "whsec_sandbox"
+    faces = {
+        "STRIPE": {"API_KEY": key, "URL": f"{sandbox}/stripe", "WEBHOOK_SECRET": secret},
+        "PAYPAL": {
+            "CLIENT_ID": "sandbox",
+            "CLIENT_SECRET": key,
+            "URL": f"{sandbox}/paypal",
+            "WEBHOOK_IDS": secret,
+        },
+        "SQUARE": {
+            "ACCESS_TOKEN": key,
+            "URL": f"{sandbox}/square",
+            "LOCATION_ID": "LSANDBOX",
+            "NOTIFICATION_URL": events.replace("{gateway}", "square"),
+            "WEBHOOK_SECRETS": secret,
+        },
+        "PHONEPE": {
+            "CLIENT_ID": "sandbox",
+            "CLIENT_VERSION": "1",
+            "CLIENT_SECRET": key,
+            "URL": f"{sandbox}/phonepe",
+            "TOKEN_URL": f"{sandbox}/phonepe",
+            "WEBHOOK_CREDENTIALS": secret,
+        },
+    }
+    return {
+        f"{gateway}_{name}": value
+        for gateway, settings in faces.items()
+        if not any(given.get(f"{gateway}_{name}") for name in settings)
+        for name, value in settings.items()
+    }
 
 
 def choose_ports(given: Mapping[str, str], is_free: Callable[[int], bool] = embedded.port_is_free) -> dict[str, int]:

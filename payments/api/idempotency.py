@@ -5,13 +5,13 @@ was done by a process that died before it could answer, from where the payment s
 """
 
 import hashlib
+import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Header
-from ninja.responses import Response, Status
 
 from payments import idempotency, queries
 from payments.api import auth, problems
@@ -28,12 +28,15 @@ IdempotencyKey = Annotated[
         pattern=r"^[\x20-\x7e]*$",
         description=(
             "Makes it safe to send this request again: for 24 hours the same user's same request under the same key "
-            "gets the same answer, with `Idempotent-Replayed: true`. Use a new key for each new request."
+            "gets the same answer, with `Idempotent-Replayed: true`. Use a new key for each new request. A structured "
+            'string, `"8e03978e"`, is the same key as the bare text.'
         ),
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
 ]
 REPLAYED_HEADER = "Idempotent-Replayed"
+
+_ESCAPED = re.compile(r'\\(["\\])')
 
 # They say "not now", so the next try under the same key must be free to end otherwise.
 _NOT_KEPT = (PaymentInFlight, IdempotencyKeyInUse)
@@ -44,8 +47,8 @@ def answer_once(
     *,
     key: str | None,
     act: Callable[[UUID | None], AttemptView],
-    describe: Callable[[AttemptView], Status[Any]],
-) -> Status[Any] | HttpResponse:
+    describe: Callable[[AttemptView], HttpResponse],
+) -> HttpResponse:
     """Carry out a request, at most once if it has a key, and answer it.
 
     `act` does the work; it takes the id of the claim and writes its effect under it, in its own transaction. `describe`
@@ -72,7 +75,7 @@ def answer_once(
 
 
 def _carry_out(
-    claim: Claim, *, act: Callable[[UUID | None], AttemptView], describe: Callable[[AttemptView], Status[Any]]
+    claim: Claim, *, act: Callable[[UUID | None], AttemptView], describe: Callable[[AttemptView], HttpResponse]
 ) -> HttpResponse:
     try:
         view = act(claim.id) if claim.effect is None else queries.attempt_for(attempt_id=claim.effect, customer_id=None)
@@ -80,18 +83,24 @@ def _carry_out(
         if isinstance(error, _NOT_KEPT):
             raise
         return problems.refusal(error)
-    described = describe(view)
-    return Response(described.value, status=described.status_code, content_type="application/json; charset=utf-8")
+    return describe(view)
 
 
 def _keyed(request: HttpRequest, *, key: str) -> KeyedRequest:
     return KeyedRequest(
         user_id=auth.customer_id(request),
-        key=key,
+        key=_unquoted(key),
         method=str(request.method),
         path=request.get_full_path(),
         body_hash=hashlib.sha256(request.body).hexdigest(),
     )
+
+
+def _unquoted(key: str) -> str:
+    """Read a structured string (RFC 8941), as the IETF's draft has the header; clients in the field send bare text."""
+    if len(key) > len('""') and key[0] == key[-1] == '"':
+        return _ESCAPED.sub(r"\1", key[1:-1])
+    return key
 
 
 def _replayed(response: HttpResponse) -> HttpResponse:

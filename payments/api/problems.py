@@ -21,17 +21,23 @@ STATUSES: Mapping[type[PaymentError], HTTPStatus] = {
     errors.PaymentExpired: HTTPStatus.GONE,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.InvalidState: HTTPStatus.CONFLICT,
+    errors.ReasonRequired: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.AlreadySubmitted: HTTPStatus.CONFLICT,
+    errors.TokenRequired: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.TokenRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.RetryRefused: HTTPStatus.CONFLICT,
     errors.RefundRefused: HTTPStatus.CONFLICT,
     errors.PaymentInFlight: HTTPStatus.CONFLICT,
     errors.IdempotencyKeyInUse: HTTPStatus.CONFLICT,
     errors.IdempotencyKeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.DuplicateOrder: HTTPStatus.CONFLICT,
     errors.OutOfStock: HTTPStatus.CONFLICT,
     errors.UnknownItem: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.AmountMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnsupportedCurrency: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.WebhookRefused: HTTPStatus.BAD_REQUEST,
+    errors.UnknownKind: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnsupportedMethod: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
 
@@ -43,12 +49,25 @@ _PLAIN_CODES: Mapping[int, tuple[str, str]] = {
     404: (errors.NotFound.code, errors.NotFound.title),
     405: ("method_not_allowed", "Method not allowed"),
     413: ("body_too_large", "The request body is too large"),
-    429: ("rate_limited", "Too many requests"),
+    429: (errors.RateLimited.code, errors.RateLimited.title),
     500: ("internal_error", "Something went wrong on our side"),
     503: ("unavailable", "Temporarily unavailable"),
 }
 
 MEDIA_TYPE = "application/problem+json"
+
+_UNAVAILABLE_SECONDS = "2"  # A database or a broker that was started again is back after a few.
+INVALID_REQUEST = "invalid_request"
+_INVALID_TITLE = "The request is not valid"
+
+
+def codes() -> dict[str, tuple[int, str]]:
+    """List every code that a problem can have, with its status and its title."""
+    return {
+        **{code: (status, title) for status, (code, title) in _PLAIN_CODES.items()},
+        **{kind.code: (int(status), kind.title) for kind, status in STATUSES.items()},
+        INVALID_REQUEST: (int(HTTPStatus.UNPROCESSABLE_ENTITY), _INVALID_TITLE),
+    }
 
 
 def problem(
@@ -72,7 +91,10 @@ def problem(
 def plain_problem(status: int, detail: str) -> HttpResponse:
     """Build a problem for a status that says everything by itself."""
     code, title = _PLAIN_CODES.get(status, ("error", HTTPStatus(status).phrase))
-    return problem(status, code=code, title=title, detail=detail)
+    response = problem(status, code=code, title=title, detail=detail)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = _UNAVAILABLE_SECONDS
+    return response
 
 
 def refusal(error: PaymentError) -> HttpResponse:
@@ -113,8 +135,8 @@ def _invalid(_request: HttpRequest, error: ValidationError | type[ValidationErro
     detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in found)
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
-        code="invalid_request",
-        title="The request is not valid",
+        code=INVALID_REQUEST,
+        title=_INVALID_TITLE,
         detail=detail,
         facts={"errors": found},
     )
@@ -132,9 +154,7 @@ def _missing(_request: HttpRequest, _error: object) -> HttpResponse:
 def _unavailable(request: HttpRequest, error: OperationalError | type[OperationalError]) -> HttpResponse:
     # The database is away, or somebody holds a lock for long; the transaction was rolled back.
     log.error("database_unavailable", path=request.path, exc_info=error)
-    response = plain_problem(503, "Nothing was changed. Please try again in a moment.")
-    response["Retry-After"] = "2"
-    return response
+    return plain_problem(503, "Nothing was changed. Please try again in a moment.")
 
 
 def _failed(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
@@ -148,7 +168,8 @@ def _named(entry: Mapping[str, Any]) -> dict[str, str]:
     source, *location = (str(part) for part in entry.get("loc") or ("body",))
     if source == "body":
         location = location[1:]
-    return {"field": ".".join(location) or "body", "message": str(entry.get("msg", "invalid"))}
+    message = str(entry.get("msg", "invalid")).removeprefix("Value error, ")
+    return {"field": ".".join(location) or source, "message": message}
 
 
 def handle_400(request: HttpRequest, exception: Exception) -> HttpResponseBase:

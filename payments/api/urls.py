@@ -1,13 +1,13 @@
 from django.urls import path
-from ninja import NinjaAPI
 
-from payments.api import checkout, cleanup, health, orders, problems
+from payments.api import checkout, cleanup, health, orders, problems, webhooks
 from payments.api.auth import API_AUTH
+from payments.api.openapi import DESCRIPTION, DocumentedAPI
 
-api = NinjaAPI(
+api = DocumentedAPI(
     title="Paywindow",
     version="1",
-    description="Charges orders asynchronously, at most once, inside their payment window.",
+    description=DESCRIPTION,
     docs_url="docs",
     auth=API_AUTH,
 )
@@ -17,6 +17,7 @@ api.add_router("/orders", checkout.orders)
 api.add_router("/orders", cleanup.orders)
 api.add_router("/payments", cleanup.payments)  # Before the paths that begin with an id.
 api.add_router("/payments", checkout.payments)
+api.add_router("/webhooks", webhooks.router)
 
 urlpatterns = [
     path("api/", api.urls),

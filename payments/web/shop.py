@@ -18,22 +18,22 @@ from django.views.decorators.http import require_POST, require_safe
 from payments import config, lifecycle, policies, queries
 from payments.domain import money
 from payments.domain.errors import AmountMismatch, NotFound, OutOfStock, PaymentError
-from payments.domain.ids import Prefix, parse_public_id
 from payments.domain.states import AttemptState
 from payments.models import PaymentAttempt, StockItem
 from payments.web.cards import DEMO_CARDS
+from payments.web.methods import Choice, choices
 from payments.web.pages import send_page
 
-METHOD = "card"
 FEW_LEFT = 10  # From here on a customer is told to hurry.
 MAX_QUANTITY = 10_000  # As the API has it; the stock is the real bound.
 
 
 class OrderForm(forms.Form):
-    """One item of the shop, and how many of it."""
+    """One item of the shop, how many of it, and how it is paid; without a method in the usual way."""
 
     sku = forms.CharField(max_length=64)
     quantity = forms.IntegerField(min_value=1, max_value=MAX_QUANTITY)
+    method = forms.CharField(max_length=32, required=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Offer:
     name: str
     price: str
     available: int
+    methods: list[Choice]
 
     @property
     def is_scarce(self) -> bool:
@@ -70,10 +71,12 @@ def show_items(request: HttpRequest) -> HttpResponse:
             name=item.name,
             price=money.display(amount_minor=item.unit_price_minor, currency=item.currency),
             available=item.available,
+            methods=choices(currency=item.currency),
         )
         for item in queries.items_on_sale()
     ]
-    window_minutes = policies.in_force(config.payment_methods()[METHOD]).method.window_minutes
+    usual = next(iter(config.payment_methods().values()))
+    window_minutes = policies.in_force(usual).method.window_minutes
     return send_page(request, "shop.html", {"offers": offers, "window_minutes": window_minutes})
 
 
@@ -89,13 +92,18 @@ def place_order(request: HttpRequest) -> HttpResponse:
         messages.error(request, f"Please enter how many of “{item.name}” you want: a whole number, at least 1.")
         return redirect("shop:items")
     quantity: int = form.cleaned_data["quantity"]
+    offered = [choice.name for choice in choices(currency=item.currency)]
+    method = form.cleaned_data["method"] or offered[0]
+    if method not in offered:
+        messages.error(request, f"“{item.name}” cannot be paid in that way. Nothing was ordered.")
+        return redirect("shop:items")
     try:
         view = lifecycle.open_order(
             customer_id=_customer_id(request),
             lines=[lifecycle.RequestedLine(sku=item.sku, quantity=quantity)],
             expected_total_minor=item.unit_price_minor * quantity,
             currency=item.currency,
-            method=METHOD,
+            method=method,
         )
     except PaymentError as error:
         messages.error(request, _refusal(error, item=item))
@@ -106,10 +114,10 @@ def place_order(request: HttpRequest) -> HttpResponse:
 @require_safe
 def show_payment(request: HttpRequest, payment_id: str) -> HttpResponse:
     """Show the pay page of the customer's own attempt; anybody else's reads as not found."""
-    attempt_id = parse_public_id(Prefix.PAYMENT, payment_id)
-    if attempt_id is None or request.user.pk is None:
+    if request.user.pk is None:  # The session first: every answer says that it was asked.
         return _missing(request)
     try:
+        attempt_id = queries.attempt_id_of(payment_id)
         view = queries.attempt_for(attempt_id=attempt_id, customer_id=request.user.pk)
     except NotFound:
         return _missing(request)
@@ -121,7 +129,7 @@ def show_payment(request: HttpRequest, payment_id: str) -> HttpResponse:
         # For a browser without JavaScript; with it, the page asks the API.
         "message": view.message,
         "can_pay": view.state is AttemptState.OPEN,
-        "cards": DEMO_CARDS,
+        "cards": () if config.payment_method(attempt.method).is_hosted else DEMO_CARDS,
         "feedback_seconds": f"{config.limits().feedback_seconds:g}",
     }
     return send_page(request, "pay.html", context)

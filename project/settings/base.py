@@ -12,6 +12,7 @@ BASE_DIR = Path(__file__).resolve().parents[2]
 
 embedded.ensure_services(BASE_DIR)  # Sets DATABASE_URL and REDIS_URL when nobody else did.
 
+from project.settings.access import *  # noqa: E402, F403 - gathered here like the others
 from project.settings.celery import *  # noqa: E402, F403 - it reads the URLs that were just set
 from project.settings.logging import *  # noqa: E402, F403 - the same
 from project.settings.mail import *  # noqa: E402, F403 - the same
@@ -19,6 +20,8 @@ from project.settings.payments import *  # noqa: E402, F403 - the same
 
 DEBUG = environment.flag("DJANGO_DEBUG", default=False)
 SECRET_KEY = environment.text("DJANGO_SECRET_KEY", "") or embedded.remembered_secret(BASE_DIR, "django-secret-key")
+# Keys from before the last change: what they signed still counts, such as the ways back from hosted pages.
+SECRET_KEY_FALLBACKS = environment.names("DJANGO_SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = environment.names("DJANGO_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
 
 INSTALLED_APPS = [
@@ -39,15 +42,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "project.headers.HeadersMiddleware",  # First, so that refusals of the others have them, too.
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "payments.api.middleware.LoggedRequests",
     "payments.api.middleware.ProblemMiddleware",
 ]
 
@@ -119,12 +123,17 @@ WHITENOISE_USE_FINDERS = True  # Straight from the apps; production collects and
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024  # The largest order has 100 lines, some 10 KB.
 
+# Named although they are Django's defaults: the tests hold every answer to them.
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"  # Not less: over HTTPS Django's forms check where they were sent from.
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
 LOGIN_URL = "admin:login"
 
-# One algorithm, never read from the token's own header.
-JWT_ALGORITHM = "HS256"
-JWT_SIGNING_KEY = environment.text("JWT_SIGNING_KEY", "") or embedded.remembered_secret(BASE_DIR, "jwt-signing-key")
-JWT_ISSUER = environment.text("JWT_ISSUER", "paywindow")
-JWT_AUDIENCE = environment.text("JWT_AUDIENCE", "paywindow-api")
+# Signs the tokens of a development machine. Who verifies with public keys needs none.
+JWT_SIGNING_KEY = environment.text("JWT_SIGNING_KEY", "")
+if JWT_ALGORITHM == "HS256" and not JWT_SIGNING_KEY:  # noqa: F405 - from access
+    JWT_SIGNING_KEY = embedded.remembered_secret(BASE_DIR, "jwt-signing-key")
 
 DJANGO_STRUCTLOG_CELERY_ENABLED = False  # The correlation id travels in the row, not in message headers.

@@ -44,6 +44,7 @@ CELERY_TASK_DEFAULT_QUEUE = "upkeep"
 CELERY_TASK_ROUTES = {
     "payments.charge": {"queue": "charge"},
     "payments.resolve": {"queue": "resolve"},
+    "payments.apply_event": {"queue": "resolve"},
     "payments.compensate": {"queue": "resolve"},
     "payments.sweep_expired": {"queue": "expiry"},
     "payments.publish_owed": {"queue": "upkeep"},

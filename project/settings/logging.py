@@ -42,5 +42,7 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         "flower.inspector": {"level": "ERROR"},  # It asks before the workers are up, each time.
         "django.server": {"level": "WARNING"},
+        # Each call to a gateway has its own line (payments/gateways/transport.py), and none shows the query.
+        "httpx": {"level": "WARNING"},
     },
 }

@@ -11,7 +11,8 @@ ORDER_PAYMENT_TIMEOUT_MINUTES = environment.integer("ORDER_PAYMENT_TIMEOUT_MINUT
 
 # What a customer can pay with. For one method, `window_minutes`, `grace_seconds`, `late_allowance_seconds` and
 # `reminder_lead_minutes` override the defaults here, and its policy in the admin overrides both (docs/policies.md);
-# `authorizes_first: False` charges in one call although the gateway could hold the money first.
+# `authorizes_first: False` charges in one call although the gateway could hold the money first, `hosted: True` sends
+# customers to the gateway's own page instead of taking a payment token, and `currencies` are those that it is paid in.
 PAYMENT_METHODS: dict[str, dict[str, object]] = {
     "card": {"gateway": "sandbox"},
 }
@@ -93,12 +94,12 @@ PAYMENT_PUBLISH_PAUSE_SECONDS = PAYMENT_REDISPATCH_SECONDS / 2
 # click to the call, which is the commit, the job and the claim.
 PAYMENT_GATE_MARGIN_SECONDS = 5
 
-# How long Redis may take for the gate, each time. It answers in a tenth of a millisecond; the database decides
-# without it.
+# How long Redis may take for the gate, and for the rate limits, each time. It answers in a tenth of a millisecond; the
+# database decides without it.
 PAYMENT_GATE_TIMEOUT_MILLISECONDS = 100
 
-# How long the gate stands open after a failure, so that a Redis that hangs costs one request in a while its timeout
-# and not every request.
+# How long the gate stands open, and nothing is limited, after a failure, so that a Redis that hangs costs one request
+# in a while its timeout and not every request.
 PAYMENT_GATE_PAUSE_SECONDS = 5
 
 # How long a request with an idempotency key may take before a repeat of it does the work itself: more than any
@@ -133,10 +134,47 @@ PAYMENT_LOCK_WAIT_SECONDS = environment.integer("PAYMENT_LOCK_WAIT_SECONDS", 10)
 # was set back, its own timeouts do not fire until it has caught up. More than any wait for a lock.
 PAYMENT_TRANSACTION_SECONDS = environment.integer("PAYMENT_TRANSACTION_SECONDS", 20)
 
+# "webhook_secrets" verify what a gateway sends word of (docs/webhooks.md). Several, separated by commas, let one take
+# the place of another without losing an event. Without any, none is taken.
 PAYMENT_GATEWAYS: dict[str, dict[str, str]] = {
     "sandbox": {
         "url": environment.text("SANDBOX_URL", "http://127.0.0.1:8100"),
         "api_key": environment.text("SANDBOX_API_KEY", "sk_sandbox"),
+        "webhook_secrets": environment.text("SANDBOX_WEBHOOK_SECRET", "whsec_sandbox"),
+    },
+    # Without an API key the gateway is off. The URL is for a stand-in, such as the sandbox's `/stripe`.
+    "stripe": {
+        "url": environment.text("STRIPE_URL", "https://api.stripe.com"),
+        "api_key": environment.text("STRIPE_API_KEY", ""),
+        "webhook_secrets": environment.text("STRIPE_WEBHOOK_SECRET", ""),
+    },
+    # Off without an access token. `notification_url` is signed: it has to be, letter for letter, what Square was told.
+    "square": {
+        "url": environment.text("SQUARE_URL", ""),
+        "access_token": environment.text("SQUARE_ACCESS_TOKEN", ""),
+        "location_id": environment.text("SQUARE_LOCATION_ID", ""),
+        "merchant_id": environment.text("SQUARE_MERCHANT_ID", ""),
+        "notification_url": environment.text("SQUARE_NOTIFICATION_URL", ""),
+        "webhook_secrets": environment.text("SQUARE_WEBHOOK_SECRETS", ""),
+    },
+    # For PhonePe's own sandbox both addresses are https://api-preprod.phonepe.com/apis/pg-sandbox. Its events are not
+    # signed: they carry a hash of "username:password", which is what its secrets are here.
+    "phonepe": {
+        "url": environment.text("PHONEPE_URL", "https://api.phonepe.com/apis/pg"),
+        "token_url": environment.text("PHONEPE_TOKEN_URL", "https://api.phonepe.com/apis/identity-manager"),
+        "client_id": environment.text("PHONEPE_CLIENT_ID", ""),
+        "client_version": environment.text("PHONEPE_CLIENT_VERSION", ""),
+        "client_secret": environment.text("PHONEPE_CLIENT_SECRET", ""),
+        "merchant_id": environment.text("PHONEPE_MERCHANT_ID", ""),
+        "webhook_secrets": environment.text("PHONEPE_WEBHOOK_CREDENTIALS", ""),
+    },
+    # Off without a client id. Its events are signed for the ids of our webhooks, separated by commas.
+    "paypal": {
+        "url": environment.text("PAYPAL_URL", "https://api-m.paypal.com"),
+        "client_id": environment.text("PAYPAL_CLIENT_ID", ""),
+        "client_secret": environment.text("PAYPAL_CLIENT_SECRET", ""),
+        "webhook_secrets": environment.text("PAYPAL_WEBHOOK_IDS", ""),
+        "webhook_verification": environment.text("PAYPAL_WEBHOOK_VERIFICATION", "certificate"),
     },
 }
 
@@ -187,6 +225,18 @@ PAYMENT_SMS_SENDER = environment.text("PAYMENT_SMS_SENDER", "payments.messaging.
 PAYMENT_PUBLIC_URL = environment.text("PAYMENT_PUBLIC_URL", "http://127.0.0.1:8000")
 PAYMENT_PAGE_URL = environment.text("PAYMENT_PAGE_URL", f"{PAYMENT_PUBLIC_URL}/shop/pay/{{payment_id}}/")
 
+# Kinds of orders beside the ordinary one, whose customers the shop wants back on its own pages after a hosted payment
+# page (docs/returns.md): "success_url" and "failure_url", with {order_id} and {payment_id} in them, or neither of the
+# two. From the environment as JSON.
+PAYMENT_ORDER_KINDS = environment.mapping("PAYMENT_ORDER_KINDS")
+
+# The only targets of these: origins, such as https://www.example.com, separated by commas. Nothing that a request says
+# is ever a target.
+PAYMENT_RETURN_ORIGINS = environment.names("PAYMENT_RETURN_ORIGINS")
+
+# Whether a target may be this machine, without TLS: for a shop that is being developed. Never in production.
+PAYMENT_RETURN_TO_LOCALHOST = True
+
 # One message in all: a connection, a greeting, TLS, and the few answers to one mail. Nobody waits longer for it.
 PAYMENT_REMINDER_TOTAL_SECONDS = 20
 
@@ -202,3 +252,16 @@ PAYMENT_REMINDER_RUN_SECONDS = 30
 # The shop at /shop/, which signs visitors in as throw-away customers; users with a known password; tokens from the
 # command line. Never in production.
 PAYMENT_DEMO = environment.flag("PAYWINDOW_DEMO", default=False)
+
+# What the demo shop offers besides, of gateways that have their key. `make run` gives one to all of them, for faces of
+# the sandbox.
+_DEMO_METHODS: dict[str, tuple[str, dict[str, object]]] = {
+    "stripe": ("STRIPE_API_KEY", {"gateway": "stripe"}),
+    "stripe_page": ("STRIPE_API_KEY", {"gateway": "stripe", "hosted": True}),
+    "paypal": ("PAYPAL_CLIENT_ID", {"gateway": "paypal", "hosted": True, "currencies": ["USD", "EUR", "GBP", "JPY"]}),
+    "square": ("SQUARE_ACCESS_TOKEN", {"gateway": "square", "currencies": ["USD"]}),
+    "square_page": ("SQUARE_ACCESS_TOKEN", {"gateway": "square", "hosted": True, "currencies": ["USD"]}),
+    "phonepe": ("PHONEPE_CLIENT_ID", {"gateway": "phonepe", "hosted": True, "currencies": ["INR"]}),
+}
+if PAYMENT_DEMO:
+    PAYMENT_METHODS |= {name: method for name, (key, method) in _DEMO_METHODS.items() if environment.text(key, "")}

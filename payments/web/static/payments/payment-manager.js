@@ -192,7 +192,9 @@ export class PaymentManager extends EventTarget {
     clearTimeout(this.#pollTimer);
     if (!this.#isMonitoring || this.hasEnded) return;
     this.#pollTimer = setTimeout(() => this.#read(), this.#pollMs);
-    this.#pollMs = Math.min(POLL_LAST_MS, this.#pollMs * POLL_GROWTH);
+    // The server says how often is enough; before it has answered, and while it does not, the time between grows.
+    const hintMs = (this.#status?.retry_after_seconds ?? 0) * 1_000;
+    this.#pollMs = Math.max(hintMs, Math.min(POLL_LAST_MS, this.#pollMs * POLL_GROWTH));
   }
 
   #accept(status, askedMs) {
