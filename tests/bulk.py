@@ -116,12 +116,14 @@ def make_orders(
     is_over: bool = False,
     has_history: bool = True,
     lines: int = 1,
+    counts_stock: bool = False,
 ) -> None:
     """Make `count` orders of so many lines and one open attempt each; `is_over` makes them expired from the beginning.
 
     Their deadlines begin `first_deadline_in` from now, which may be negative, and are spread evenly. `prefix` begins
     their numbers, and no two calls may share one. A crowd may do without lines and
-    history, and then breaks the invariants.
+    history, and then breaks the invariants. With `counts_stock` the stock adds up at every moment, for processes that
+    look at it meanwhile; otherwise `count_stock` has to follow.
     """
     for first in range(0, count, _ORDERS_PER_TRANSACTION):
         share = min(_ORDERS_PER_TRANSACTION, count - first)
@@ -135,6 +137,7 @@ def make_orders(
             is_over=is_over,
             has_history=has_history,
             lines=lines,
+            counts_stock=counts_stock,
         )
 
 
@@ -149,6 +152,7 @@ def _make_orders(
     is_over: bool,
     has_history: bool,
     lines: int,
+    counts_stock: bool,
 ) -> None:
     reading = clocks.read()
     parameters: dict[str, Any] = {
@@ -182,6 +186,7 @@ def _make_orders(
             (_ATTEMPTS, True),
             (_LINES, lines > 0),
             (_HISTORY, has_history),
+            (_STOCK, counts_stock),
         ):
             if is_wanted:
                 cursor.execute(statement, parameters)

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from pytest_django import DjangoDbBlocker, Settings
 
 from beat_schedules.write import write_schedule
-from payments import clockevents, gate, invariants
+from payments import clockevents, invariants, quickstore
 from payments.gateways import registry
 from payments.models import StockItem
-from tests import factories
+from tests import emptying, factories
 from tests.contract.sandbox_server import API_KEY, SandboxProcess
 from tests.system import System
 
@@ -22,6 +23,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that two processes end at about the same time."""
     slow = ("crash", "acceptance", "browser")
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in slow))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tests_are_quick() -> None:
+    """Spend no time on what is not tried: the server processes are as they are shipped."""
+    emptying.install()
+    # Each test client would look for every static file there is.
+    django_settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +70,9 @@ def item(db: None) -> StockItem:
 def without_redis(settings: Settings) -> Iterator[None]:
     """Leave this process without the Redis that the in-flight gate asks: nobody listens where it should be."""
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
-    gate.close()
+    quickstore.close()
     yield
-    gate.close()
+    quickstore.close()
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +130,7 @@ def captured_logs() -> Iterator[list[MutableMapping[str, Any]]]:
 def token_for() -> Callable[[User], str]:
     from datetime import timedelta
 
-    from payments.api.auth import issue_token
+    from payments.api.tokens import issue_token
 
     return lambda user: issue_token(user=user, lifetime=timedelta(minutes=5))
 

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pgtrigger
+from django.contrib.auth.models import User
 from django.db.models import F
 
 from payments import clocks, lifecycle
@@ -14,7 +15,7 @@ from payments.domain.states import AttemptState
 from payments.lifecycle.calls import Call, charge_request
 from payments.lifecycle.compensate import NotTaken
 from payments.lifecycle.resolve import NotResolved
-from payments.models import Compensation, CompensationEntry, GatewayCall, PaymentAttempt
+from payments.models import Compensation, CompensationEntry, GatewayCall, PaymentAttempt, StockItem
 from tests import factories
 from tests.contract.sandbox_server import SandboxProcess
 
@@ -23,6 +24,15 @@ HELD = [("authorize", 1250)]
 PAID = [*HELD, ("capture", 1250)]
 LET_GO = [*HELD, ("void", 1250)]
 GIVEN_BACK = [*PAID, ("refund", 1250)]
+
+
+def confirming(*, customer: User, item: StockItem, hours_ago: float = 0.0) -> PaymentAttempt:
+    """A payment that waits on the hosted page; its only call was made so long ago."""
+    attempt = factories.submit(factories.place_order(customer=customer, item=item), token="tok_hosted")
+    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "confirming"
+    age_calls(attempt, hours=hours_ago)
+    attempt.refresh_from_db()
+    return attempt
 
 
 def make_due(attempt: PaymentAttempt) -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -82,10 +82,18 @@ class ManagedProcess:
 
 
 class System:
-    """Web, worker and beat, and the sandbox gateway that they charge. `env` is added to what each process gets."""
+    """Web, worker and beat, and the sandbox gateway that they charge.
+
+    `env` is added to what each process gets; a function is given the web server's address first.
+    """
 
     def __init__(
-        self, folder: Path, *, sandbox: SandboxProcess, env: Mapping[str, str] | None = None, threads: int = 8
+        self,
+        folder: Path,
+        *,
+        sandbox: SandboxProcess,
+        env: Mapping[str, str] | Callable[[str], Mapping[str, str]] | None = None,
+        threads: int = 8,
     ) -> None:
         self.folder, self.sandbox, self.threads = folder, sandbox, threads
         self._clients: list[httpx.Client] = []
@@ -100,14 +108,15 @@ class System:
             "SANDBOX_API_KEY": API_KEY,
             "DJANGO_SETTINGS_MODULE": "project.settings.test",
             "PYTHONDONTWRITEBYTECODE": "1",
-            **(env or {}),
+            "PAYMENT_PUBLIC_URL": self.web_url,  # Hosted pages lead customers back to it.
+            **(env(self.web_url) if callable(env) else env or {}),
         }
         python = sys.executable
         self.web = ManagedProcess(
             "web",
             [
-                *(python, "-m", "gunicorn", "project.wsgi", "--bind", f"127.0.0.1:{self.web_port}"),
-                *("--worker-class", "gthread", "--workers", "1", "--threads", "8"),
+                *(python, "-m", "gunicorn", "project.wsgi", "--config", "project/gunicorn.py"),
+                *("--bind", f"127.0.0.1:{self.web_port}", "--workers", "1", "--threads", "8"),
             ],
             env=self.env,
             folder=folder,

@@ -13,7 +13,7 @@ from payments.lifecycle.archive import Archived, Result
 from payments.models import ArchivedAttempt, PaymentAttempt, StockItem
 from tests import factories
 from tests.concurrency.test_locks import at_once
-from tests.integration.test_archive import age_orders, run
+from tests.integration.archiving.archives import age_orders, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
-from payments import dispatch, gate
+from payments import dispatch, gate, quickstore
 from payments.domain.errors import PaymentInFlight
 from payments.models import IdempotencyRecord, Order, PaymentAttempt, StockItem
 from tests import factories
@@ -46,7 +46,7 @@ def patient_gate(settings: Settings) -> Iterator[None]:
     """A machine that is busy with tests must not open the gate."""
     settings.PAYMENT_GATE_TIMEOUT_MILLISECONDS = 10_000
     yield
-    gate.close()
+    quickstore.close()
 
 
 def submit_path(attempt: PaymentAttempt) -> str:

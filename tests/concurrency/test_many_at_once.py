@@ -113,6 +113,7 @@ def test_everybody_around_the_deadlines_of_five_items(
             first_deadline_in=STARTS_IN + number * APART,
             spread=timedelta(0),
             lines=2,
+            counts_stock=True,
         )
     bulk.count_stock()
     before, customers, errors, is_over = deadlocks(), Customers(), list[Exception](), threading.Event()

@@ -20,7 +20,7 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.gateways.sandbox.adapter import SandboxGateway
-from payments.gateways.sandbox.answers import CHARGES_PER_PAGE, DECLINES
+from payments.gateways.sandbox.answers import CHARGES_PER_PAGE, FAILURES
 from payments.gateways.sandbox.behaviours import BEHAVIOURS
 from payments.gateways.sandbox.engine import CHARGES_PER_LOOKUP
 from payments.gateways.sandbox.settings import KEY_TTL_SECONDS
@@ -32,7 +32,7 @@ C = FailureCode
 
 def test_what_the_adapter_knows_of_the_gateway_is_true() -> None:
     declines = {behaviour.decline_code for behaviour in BEHAVIOURS.values()} - {None}
-    assert set(DECLINES) == declines - {"zq_17_unlisted"}
+    assert set(FAILURES.codes) == declines - {"zq_17_unlisted"}
     assert CHARGES_PER_PAGE == CHARGES_PER_LOOKUP
     can = SandboxGateway.capabilities
     assert (can.authorizes, can.cancels_keys) == (True, True)

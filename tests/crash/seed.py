@@ -12,7 +12,7 @@ if __name__ == "__main__":
     from django.core.management import call_command
 
     from beat_schedules.write import write_schedule
-    from payments.api.auth import issue_token
+    from payments.api.tokens import issue_token
     from tests import factories
 
     call_command("migrate", verbosity=0)

@@ -24,6 +24,12 @@ def api(customer: User, token_for: Callable[[User], str]) -> Api:
 
 
 @pytest.fixture
+def desk(staff: User, token_for: Callable[[User], str]) -> Api:
+    """A member of staff at the API."""
+    return Api(token_for(staff))
+
+
+@pytest.fixture
 def use_broker() -> Iterator[Callable[[str | None], None]]:
     """Point this process's Celery at another broker, and with None back at its own."""
     own = str(app.conf.broker_url)

@@ -27,6 +27,8 @@ def test_every_page_opens_and_offers_no_change(client: Client, customer: User, i
         ("paymentattempt/", attempt.public_id),
         (f"paymentattempt/{attempt.pk}/change/", "submitted"),
         ("stockitem/", "MUG-BLUE"),
+        ("staffaction/", "staff actions"),
+        ("webhookevent/", "webhook events"),
     ):
         page = client.get(f"/admin/payments/{path}")
         assert page.status_code == 200, path
@@ -103,12 +105,12 @@ def test_an_attempt_shows_its_own_clock_events_and_folds_its_stamps_away(
     assert page.index("<details>") < page.index("&quot;boot&quot;") < page.index("</details>")
 
 
-def test_an_attempt_shows_every_field_but_the_token() -> None:
+def test_an_attempt_shows_every_field_but_the_token_and_the_signed_way_back() -> None:
     shown = {
         name for _, options in PaymentAttemptAdmin.fieldsets for name in cast("tuple[str, ...]", options["fields"])
     }
     fields = {field.name for field in PaymentAttempt._meta.concrete_fields}
-    assert fields - shown == {"id", "payment_token"}
+    assert fields - shown == {"id", "payment_token", "return_url"}
 
 
 def test_witnesses_are_shown_and_not_changed(client: Client) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import ProgrammingError
 from django.test import Client
 
 from payments import dispatch, lifecycle
 from payments.lifecycle import COUNTED_UP_TO
-from payments.models import ExpiryFailure, Order, PaymentAttempt, StockItem
+from payments.models import ExpiryFailure, Order, PaymentAttempt, StaffAction, StockItem
 from tests import bulk, factories
 from tests.contract.sandbox_server import SandboxProcess
 from tests.factories import steps
@@ -27,17 +28,12 @@ COUNT = "/api/orders/admin/expired-count/"
 ORDERS = "/api/orders/admin/cleanup/expired/"
 TRIGGER = "/api/orders/admin/trigger-cleanup-task/"
 PAYMENTS = "/api/payments/cleanup/"
+WHY = "Stock is short before noon"
 BOTH = pytest.mark.parametrize("path", [ORDERS, PAYMENTS])
 
 
-@pytest.fixture
-def desk(staff: User, token_for: Callable[[User], str]) -> Api:
-    """A member of staff at the API."""
-    return Api(token_for(staff))
-
-
-def clean_up(desk: Api, path: str, body: Any = "") -> dict[str, Any]:
-    answer = desk.post(path, body)
+def clean_up(desk: Api, path: str, **asked: Any) -> dict[str, Any]:
+    answer = desk.post(path, {"reason": WHY, **asked})
     assert answer.status_code == 200, answer.content
     content: dict[str, Any] = answer.json()
     assert content.pop("duration_seconds") >= 0
@@ -72,11 +68,12 @@ def test_a_session_of_staff_needs_its_csrf_token(path: str, staff: User, custome
     messages("expiry")
     client = Client(enforce_csrf_checks=True)
     client.force_login(staff)
-    problem(client.post(path, "{}", content_type="application/json"), 403, "forbidden")
+    problem(client.post(path, json.dumps({"reason": WHY}), content_type="application/json"), 403, "forbidden")
     assert steps(attempt)[-1][0] == "open"
     assert messages("expiry") == []
     client.cookies["csrftoken"] = "t" * 32
-    response = client.post(path, "{}", content_type="application/json", headers={"X-CSRFToken": "t" * 32})
+    body = json.dumps({"reason": WHY})
+    response = client.post(path, body, content_type="application/json", headers={"X-CSRFToken": "t" * 32})
     assert response.status_code in {200, 202}
     assert client.get(COUNT).status_code == 200
 
@@ -107,7 +104,7 @@ def test_what_is_over_is_counted_until_it_ends(
     assert datetime.fromisoformat(answer["oldest_expires_at"]) == oldest.replace(
         microsecond=oldest.microsecond // 1000 * 1000
     )
-    assert counts(clean_up(desk, ORDERS, {"limit": 3})) == {"ended": 3, "more_due": 1}
+    assert counts(clean_up(desk, ORDERS, limit=3)) == {"ended": 3, "more_due": 1}
     assert expired_count(desk) == 1
     clean_up(desk, ORDERS)
     assert expired_count(desk) == 0
@@ -181,10 +178,10 @@ def test_a_dry_run_changes_nothing_and_gives_the_rows_of_the_run(
     disputed = factories.place_order(customer=customer, item=item)
     attempts = [due_order(customer, item) for _ in range(3)]
     step_database(disputed, by=timedelta(hours=1))
-    dry = clean_up(desk, path, {"dry_run": True})
+    dry = clean_up(desk, path, dry_run=True)
     assert [steps(attempt)[-1][0] for attempt in attempts] == ["open"] * 3
     assert (factories.stock_of(item), expired_count(desk)) == ((100, 4, 0), 4)
-    done = clean_up(desk, path, {"dry_run": False})
+    done = clean_up(desk, path, dry_run=False)
     assert (dry.pop("dry_run"), done.pop("dry_run")) == (True, False)
     assert dry == done
     assert [row["fate"] for row in done["rows"]] == ["held", "expire", "expire", "expire"]
@@ -219,6 +216,8 @@ def test_the_payments_cleanup_takes_no_order_after_a_failure(
         ({"limit": "5"}, "limit"),
         ({"dry_run": "yes"}, "dry_run"),
         ({"dryrun": True}, "dryrun"),
+        ({"reason": None}, "reason"),
+        ({"reason": "no"}, "reason"),
         ([], "body"),
     ],
 )
@@ -226,9 +225,44 @@ def test_a_wrong_body_is_refused_by_name(
     path: str, body: Any, named: str, desk: Api, customer: User, item: StockItem
 ) -> None:
     attempt = due_order(customer, item)
-    content = problem(desk.post(path, body), 422, "invalid_request")
+    asked = {"reason": WHY, **body} if isinstance(body, dict) else body
+    content = problem(desk.post(path, asked), 422, "invalid_request")
     assert [entry["field"] for entry in content["errors"]] == [named]
     assert steps(attempt)[-1][0] == "open"
+
+
+# On record
+
+
+@pytest.mark.parametrize(
+    ("path", "action", "evidence"),
+    [(ORDERS, "clean_up_orders", {"limit": 7}), (PAYMENTS, "clean_up_payments", {"limit": 7})],
+)
+def test_who_has_it_done_is_on_record_with_the_reason(
+    path: str, action: str, evidence: dict[str, int], desk: Api, staff: User, customer: User, item: StockItem
+) -> None:
+    attempt = due_order(customer, item)
+    clean_up(desk, path, limit=7)
+    row = StaffAction.objects.get()
+    assert (row.actor, row.action, row.reason) == (f"staff:{staff.id}", action, WHY)
+    assert row.evidence == evidence
+    assert attempt.history.latest("number").actor == row.actor
+
+
+@BOTH
+def test_a_dry_run_needs_no_reason_and_leaves_no_record(path: str, desk: Api, customer: User, item: StockItem) -> None:
+    due_order(customer, item)
+    assert len(desk.post(path, {"dry_run": True}).json()["rows"]) == 1
+    assert not StaffAction.objects.exists()
+
+
+def test_the_record_is_never_changed(desk: Api) -> None:
+    assert desk.post(TRIGGER, {"reason": WHY}).status_code == 202
+    assert StaffAction.objects.get().action == "trigger_sweep"
+    with pytest.raises(ProgrammingError, match="staffaction"):
+        StaffAction.objects.update(reason="another")
+    with pytest.raises(ProgrammingError, match="staffaction"):
+        StaffAction.objects.all().delete()
 
 
 # The task
@@ -237,7 +271,7 @@ def test_a_wrong_body_is_refused_by_name(
 def test_the_task_is_published_and_nothing_else_is_done(desk: Api, customer: User, item: StockItem) -> None:
     attempt = due_order(customer, item)
     messages("expiry")
-    answer = desk.post(TRIGGER, "")
+    answer = desk.post(TRIGGER, {"reason": WHY})
     assert (answer.status_code, answer.json()["task"]) == (202, "payments.sweep_expired")
     [message] = messages("expiry")
     assert (message.headers["task"], message.payload[:2]) == ("payments.sweep_expired", [[], {}])
@@ -247,11 +281,13 @@ def test_the_task_is_published_and_nothing_else_is_done(desk: Api, customer: Use
 def test_a_broker_that_does_not_take_the_task_is_said(desk: Api, use_broker: Callable[[str | None], None]) -> None:
     messages("expiry")
     use_broker(NOBODY_LISTENS)
-    content = problem(desk.post(TRIGGER, ""), 503, "unavailable")
+    answer = desk.post(TRIGGER, {"reason": WHY})
+    assert answer["Retry-After"] == "2"
+    content = problem(answer, 503, "unavailable")
     assert "The broker did not take the task" in content["detail"]
     use_broker(None)
     assert dispatch.publish(jobs=[]) == 0
-    assert desk.post(TRIGGER, "").status_code == 202
+    assert desk.post(TRIGGER, {"reason": WHY}).status_code == 202
     assert len(messages("expiry")) == 1
 
 
@@ -262,5 +298,4 @@ def test_the_documentation_says_what_each_field_is(client: Client, db: None) -> 
         assert operation["summary"].startswith("Staff: ")
         assert operation["description"]
         assert {"401", "403"} <= operation["responses"].keys()
-        body = operation.get("requestBody")
-        assert (body is not None and not body.get("required")) if path in {ORDERS, PAYMENTS} else body is None
+        assert operation.get("requestBody", {}).get("required", False) is (method == "post")

@@ -25,12 +25,6 @@ RECEIVED = "Your payment was received"
 
 
 @pytest.fixture
-def desk(staff: User, token_for: Callable[[User], str]) -> Api:
-    """A member of staff at the API."""
-    return Api(token_for(staff))
-
-
-@pytest.fixture
 def attempt(customer: User, item: StockItem, sandbox: SandboxProcess, settings: Settings) -> PaymentAttempt:
     """A submitted payment of 12.50; calls to the gateway end after a second."""
     settings.PAYMENT_GATEWAY_TOTAL_SECONDS = 1

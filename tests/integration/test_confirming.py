@@ -20,10 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def attempt(customer: User, item: StockItem, sandbox: SandboxProcess) -> PaymentAttempt:
     """A payment that waits on the hosted page."""
-    attempt = factories.submit(factories.place_order(customer=customer, item=item), token="tok_hosted")
-    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "confirming"
-    attempt.refresh_from_db()
-    return attempt
+    return doubts.confirming(customer=customer, item=item)
 
 
 def rests_seconds(attempt: PaymentAttempt) -> float:

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from payments import clocks, gate, lifecycle
+from payments import clocks, gate, lifecycle, quickstore
 from payments.domain.errors import AlreadySubmitted, NotFound, PaymentExpired, PaymentInFlight
 from payments.models import PaymentAttempt, StockItem
 from tests import factories
@@ -34,7 +34,7 @@ def patient_gate(settings: Settings) -> Iterator[None]:
     """A machine that is busy with tests must not open the gate."""
     settings.PAYMENT_GATE_TIMEOUT_MILLISECONDS = 10_000
     yield
-    gate.close()
+    quickstore.close()
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_without_redis_the_state_refuses_the_second_click(
         with pytest.raises(AlreadySubmitted):
             factories.submit(attempt)
     assert len(steps(attempt)) == 2
-    assert [event["event"] for event in captured_logs].count("gate_stands_open") == 1
+    assert [event["event"] for event in captured_logs].count("redis_left_alone") == 1
 
 
 def test_a_silent_redis_is_waited_for_once_in_a_while_and_stops_nobody(
@@ -174,11 +174,11 @@ def test_a_silent_redis_is_waited_for_once_in_a_while_and_stops_nobody(
 ) -> None:
     settings.PAYMENT_GATE_TIMEOUT_MILLISECONDS, settings.PAYMENT_GATE_PAUSE_SECONDS = 50, 3600
     settings.REDIS_URL = f"redis://127.0.0.1:{silent_server.port}/0"
-    gate.close()
+    quickstore.close()
     attempts = [factories.place_order(customer=customer, item=item) for _ in range(3)]
     assert [factories.submit(attempt).state for attempt in attempts] == ["queued"] * 3
     assert (silent_server.connections, silent_server.is_released) == (1, False)
-    assert [event["event"] for event in captured_logs].count("gate_stands_open") == 1
+    assert [event["event"] for event in captured_logs].count("redis_left_alone") == 1
 
 
 def test_when_the_pause_is_over_the_gate_is_back(customer: User, item: StockItem, settings: Settings) -> None:

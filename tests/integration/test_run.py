@@ -161,3 +161,16 @@ def test_what_is_given_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     environment = run.prepare_environment(given)
     assert given.items() <= environment.items()
     assert environment["WORKER_POOL"] == "prefork"
+
+
+def test_every_gateway_is_a_face_of_the_sandbox_but_for_those_with_a_key_of_their_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYWINDOW_HOME", str(home))
+    environment = run.prepare_environment({"STRIPE_API_KEY": "sk_test_mine"})
+    sandbox = environment["SANDBOX_URL"]
+    assert environment["STRIPE_API_KEY"] == "sk_test_mine"
+    assert "STRIPE_URL" not in environment  # A key of Stripe's goes to Stripe alone.
+    assert environment["PAYPAL_URL"] == f"{sandbox}/paypal"
+    assert environment["SQUARE_NOTIFICATION_URL"] == environment["SANDBOX_WEBHOOK_URL"].replace("{gateway}", "square")
+    assert environment["PHONEPE_URL"] == environment["PHONEPE_TOKEN_URL"] == f"{sandbox}/phonepe"

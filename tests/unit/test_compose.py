@@ -43,18 +43,18 @@ def test_commands_are_those_of_the_procfile(services: dict[str, Any], name: str)
 @pytest.mark.parametrize("name", APP)
 def test_everything_that_production_requires_is_given(services: dict[str, Any], name: str) -> None:
     required = required_variables()
-    assert {"DATABASE_URL", "DJANGO_SECRET_KEY", "JWT_SIGNING_KEY"} <= required
+    assert {"DATABASE_URL", "DJANGO_SECRET_KEY", "JWT_ALGORITHM"} <= required
     environment = services[name]["environment"]
     assert environment["DJANGO_SETTINGS_MODULE"] == "project.settings.production"
     # Without REDIS_URL a container would start a Valkey of its own.
-    assert required | {"REDIS_URL", "CELERY_BROKER_URL", "DJANGO_ALLOWED_HOSTS"} <= set(environment)
+    assert required | {"REDIS_URL", "CELERY_BROKER_URL", "DJANGO_ALLOWED_HOSTS", "JWT_JWKS_URL"} <= set(environment)
 
 
 def test_no_secret_has_a_default(services: dict[str, Any]) -> None:
     for name, service in services.items():
         for variable, value in service["environment"].items():
             if re.search("PASS|KEY|AUTH", variable) and (name, variable) != ("rabbitmq", "RABBITMQ_DEFAULT_PASS"):
-                assert re.fullmatch(r"\$\{\w+:\?.+\}", value), f"{name}: {variable}"
+                assert re.fullmatch(r"\$\{\w+:(\?.+|-)\}", value), f"{name}: {variable}"  # Required, or none.
     assert "RABBITMQ_DEFAULT_PASS:?" in services["rabbitmq"]["entrypoint"][2]
     assert "guest" not in (CHECKOUT / "docker-compose.yml").read_text()
 

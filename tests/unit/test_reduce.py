@@ -65,6 +65,7 @@ def seen_as(reference: str) -> tuple[ChargeSeen, ...]:
         Captured(reference),
         Authorized(reference),
         Pending(reference, None),
+        Pending(reference, None, is_approved=True),
         Declined(FailureCode.DECLINED, "x", reference),
         Undone(Undoing.REFUNDED, reference),
     )
@@ -75,6 +76,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     *seen_as(OTHER),
     Captured(OTHER, refunded_minor=5),
     Pending(OTHER, "https://gateway.example/pay"),
+    Pending(OTHER, None, is_approved=True),
     *(Undone(how, reference) for how in Undoing for reference in (OTHER, None)),
     *(Declined(code, "x", None) for code in FailureCode),
     NotFound(),

@@ -172,6 +172,27 @@ def test_a_payment_that_waits_is_let_go_when_its_window_closes() -> None:
 # Refusals.
 
 
+def test_what_the_customer_has_approved_is_asked_for_once_more_while_it_may_be() -> None:
+    approved = Pending("ch_1", None, is_approved=True)
+    may_repeat = replace(WAITING, may_replay=True)
+    assert reduce(approved, may_repeat) == Verdict(BeginReplay())
+    # Not after the window, not by an older claim, not under a key that the gateway may have forgotten.
+    assert reduce(approved, closed(may_repeat)) == reduce(Pending("ch_1", None), closed(may_repeat))
+    assert reduce(approved, older(may_repeat)) == Verdict(Leave())
+    assert reduce(approved, WAITING) == Verdict(AskAgain())
+    assert reduce(approved, replace(may_repeat, is_cancelling=True)) == reduce(
+        Pending("ch_1", None), replace(WAITING, is_cancelling=True)
+    )
+    # The request that has just been answered is not repeated at once.
+    assert reduce(approved, replace(CHARGING, may_replay=True)) == Verdict(Confirm("ch_1", ""))
+
+
+def test_a_doubt_keeps_the_charge_that_it_learnt_of() -> None:
+    assert reduce(InDoubt(F.GATEWAY_TIMEOUT, "", reference="ch_1"), CHARGING) == Verdict(
+        Doubt(F.GATEWAY_TIMEOUT, "ch_1")
+    )
+
+
 def test_a_decline_fails_the_attempt_with_its_code() -> None:
     declined = Declined(F.INSUFFICIENT_FUNDS, "x", "ch_1")
     for situation in (CHARGING, ASKED, WAITING, closed(ASKED)):

@@ -48,6 +48,7 @@ def test_a_charge_request_hashes_everything_that_it_says() -> None:
     base = {"idempotency_key": "k", "reference": "r", "amount_minor": 1, "currency": "USD", "payment_token": "t"}
     changes: list[dict[str, object]] = [
         {"idempotency_key": "x"}, {"reference": "x"}, {"amount_minor": 2}, {"currency": "EUR"}, {"payment_token": "x"},
+        {"return_url": "https://x/"}, {"return_url": "https://y/"},
     ]  # fmt: skip
     hashes = {ChargeRequest(**{**base, **change}).request_hash for change in [{}, *changes]}  # type: ignore[arg-type] # built from a table
     assert len(hashes) == 1 + len(changes)

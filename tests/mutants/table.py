@@ -1,31 +1,7 @@
-"""Breaks one guard after the other, one line each, and sees that the tests catch it: `make mutants`.
+"""The guards that are broken, one line each, and the tests that have to notice."""
 
-Each mutant is tried in a copy of the checkout; the working tree is never touched. A mutant that survives, or whose line
-is no longer there, ends the run with exit code 1.
-"""
-
-import argparse
-import shutil
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-
-CHECKOUT = Path(__file__).resolve().parents[1]
-LONGEST_SECONDS = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One guard, the line that is it, what it is broken to, and where that has to be noticed."""
-
-    name: str
-    path: str
-    line: str
-    broken: str
-    tests: tuple[str, ...]
-
+from tests.mutants.gateways import GATEWAYS
+from tests.mutants.mutant import Mutant
 
 MUTANTS = (
     Mutant(
@@ -271,55 +247,105 @@ MUTANTS = (
         "payments/lifecycle/archive.py",
         "if line == lines[order_id] and order_id in closed",
         "if order_id in closed",
-        ("tests/integration/test_archive.py",),
+        ("tests/integration/archiving/test_archive.py", "tests/integration/archiving/test_archive_files.py"),
     ),
     Mutant(
         "a payment whose refund is open is archived",
         "payments/lifecycle/archive.py",
         "(c.state <> 'done' OR c.closed_at > %(before)s)",
         "c.closed_at > %(before)s",
-        ("tests/integration/test_archive.py",),
+        ("tests/integration/archiving/test_archive.py", "tests/integration/archiving/test_archive_files.py"),
     ),
+    Mutant(
+        "what a worker has is cancelled",
+        "payments/lifecycle/cancel.py",
+        "    if not (state in SWEEPABLE or is_waiting):",
+        "    if False:",
+        ("tests/integration/test_api_cancel.py",),
+    ),
+    Mutant(
+        "a stranger reads a payment",
+        "payments/queries.py",
+        "WHERE a.id = %(attempt_id)s AND (%(customer_id)s::bigint IS NULL OR a.customer_id = %(customer_id)s)",
+        "WHERE a.id = %(attempt_id)s AND (%(customer_id)s::bigint IS NULL OR true)",
+        ("tests/integration/test_routes.py",),
+    ),
+    Mutant(
+        "a transition is written over a row that moved on",
+        "payments/lifecycle/transition.py",
+        "        if cursor.rowcount != 1:",
+        "        if False:",
+        ("tests/integration/test_rows.py",),
+    ),
+    Mutant(
+        "any name of a key will do",
+        "payments/keysets.py",
+        "return next((key for name, key in self.keys if name == kid), None)",
+        "return next((key for name, key in self.keys), None)",
+        ("tests/integration/test_token_keys.py",),
+    ),
+    Mutant(
+        "a made-up name of a key is asked for each time",
+        "payments/keysets.py",
+        "self._pause.trip(pause_seconds=self._rules.fetch_pause_seconds)",
+        "self._pause.trip(pause_seconds=0)",
+        ("tests/integration/test_token_keys.py",),
+    ),
+    Mutant(
+        "a missing claim is no matter",
+        "payments/api/tokens.py",
+        'options={"require": REQUIRED_CLAIMS},',
+        'options={"require": ["exp"]},',
+        ("tests/integration/test_tokens.py",),
+    ),
+    Mutant(
+        "a stranger uses up the owner's limit",
+        "payments/ratelimits.py",
+        'f"{act}:{user_id}:{named}"',
+        'f"{act}:{named}"',
+        ("tests/integration/test_ratelimits.py",),
+    ),
+    Mutant(
+        "a body that was cut off counts",
+        "payments/api/middleware.py",
+        "return announced_bytes == 0 or len(request.body) == announced_bytes",
+        "return announced_bytes == 0 or len(request.body) >= 0",
+        ("tests/integration/test_wire.py",),
+    ),
+    Mutant(
+        "a way back is compared by its beginning",
+        "payments/returns.py",
+        "if origin_of(url) not in known.origins:",
+        "if not any(url.startswith(origin) for origin in known.origins):",
+        ("tests/integration/test_hostile_returns.py",),
+    ),
+    Mutant(
+        "a way back is made anew at each call",
+        "payments/lifecycle/calls.py",
+        "return_url=attempt.return_url,",
+        "return_url=config.returns().public_url,",
+        ("tests/integration/test_returns.py",),
+    ),
+    Mutant(
+        "any signature of an event will do",
+        "payments/gateways/marks.py",
+        "if not any(fits):",
+        "if False:",
+        ("tests/integration/test_webhooks.py",),
+    ),
+    Mutant(
+        "who asks again has the gateway asked again",
+        "payments/lifecycle/ask.py",
+        "if calls.filter(started_at__gt=asked_after, started_at__lte=now).exists():",
+        "if False:",
+        ("tests/integration/test_ask_soon.py",),
+    ),
+    Mutant(
+        "a repeat of the client has a key of its own",
+        "payments/client/sending.py",
+        'headers["Idempotency-Key"] = call.key',
+        'headers["Idempotency-Key"] = str(time.monotonic())',
+        ("tests/api/test_client.py",),
+    ),
+    *GATEWAYS,
 )
-
-
-def main() -> int:
-    """Try the mutants, or those whose name contains a word; return 1 when one survives."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("word", nargs="?", default="", help="only mutants whose name contains this")
-    word = parser.parse_args().word
-    chosen = [mutant for mutant in MUTANTS if word in mutant.name]
-    failures = 0
-    for mutant in chosen:
-        verdict = _try(mutant)
-        failures += verdict != "caught"
-        print(f"{verdict:9} {mutant.name} ({mutant.path})", flush=True)
-    print(f"{len(chosen)} mutants, {len(chosen) - failures} caught")
-    return 1 if failures or not chosen else 0
-
-
-def _try(mutant: Mutant) -> str:
-    with tempfile.TemporaryDirectory(prefix="paywindow-mutant-") as folder:
-        copy = Path(folder) / "checkout"
-        ignored = shutil.ignore_patterns(".git", ".venv", ".paywindow", ".mypy_cache", ".ruff_cache", "__pycache__")
-        shutil.copytree(CHECKOUT, copy, ignore=ignored)
-        source = (copy / mutant.path).read_text()
-        if source.count(mutant.line) != 1:
-            return "not there"
-        (copy / mutant.path).write_text(source.replace(mutant.line, mutant.broken))
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.tests],
-            cwd=copy,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=LONGEST_SECONDS,
-            check=False,
-        )
-    # 1 is "tests failed"; anything else means that they did not run.
-    return {0: "SURVIVED", 1: "caught"}.get(ended.returncode, f"exit {ended.returncode}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,178 @@
+"""The access token: fetched when there is none, kept while it lives, given up when PayPal refuses it."""
+
+import base64
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from time import monotonic
+from types import SimpleNamespace
+
+import pytest
+
+from payments.domain.failures import FailureCode
+from payments.domain.outcomes import Authorized, Declined, InDoubt, NeverSent
+from payments.gateways import tokens
+from payments.gateways.tokens import TokenCache
+from tests.contract.paypal.asking import Paying, order_of
+from tests.contract.recording import Recorder
+from tests.contract.sandbox_server import API_KEY, SandboxProcess
+
+C = FailureCode
+TOKEN = "/oauth2/token"
+UNAUTHORIZED = (401, b'{"error":"invalid_token","error_description":"Token signature verification failed"}')
+
+
+@pytest.fixture
+def recorder(sandbox: SandboxProcess) -> Iterator[Recorder]:
+    with Recorder(upstream=sandbox.url, prefix="/paypal") as started:
+        yield started
+
+
+@pytest.fixture
+def heard(recorder: Recorder) -> Iterator[Paying]:
+    with Paying(url=recorder.url) as started:
+        yield started
+
+
+def fetched(recorder: Recorder) -> int:
+    return len(recorder.exchanges) - len(recorder.calls)
+
+
+def test_a_token_is_asked_for_as_rfc_6749_says(heard: Paying, recorder: Recorder) -> None:
+    heard.authorize()
+    first = recorder.exchanges[0]
+    assert (first.method, first.path, first.body) == ("POST", "/v1/oauth2/token", b"grant_type=client_credentials")
+    assert first.headers["content-type"] == "application/x-www-form-urlencoded"
+    expected = base64.b64encode(f"sandbox:{API_KEY}".encode()).decode()
+    assert first.headers["authorization"] == f"Basic {expected}"
+
+
+def test_a_token_is_kept_for_many_requests(heard: Paying, recorder: Recorder) -> None:
+    order = order_of(heard.authorize())
+    heard.capture(order)
+    heard.look_up(order)
+    assert fetched(recorder) == 1
+    assert len({call.headers["authorization"] for call in recorder.calls}) == 1
+
+
+def test_a_refused_token_is_fetched_anew_and_the_request_made_once_more(
+    sandbox: SandboxProcess, heard: Paying, recorder: Recorder
+) -> None:
+    recorder.instead["/authorize"] = [UNAUTHORIZED]
+    assert isinstance(heard.authorize(), Authorized)
+    assert fetched(recorder) == 2
+    assert sandbox.operations() == [("authorize", 1250)]
+    first, second = (call for call in recorder.calls if call.path.endswith("/authorize"))
+    assert (first.body, first.headers["paypal-request-id"]) == (second.body, second.headers["paypal-request-id"])
+    assert first.headers["authorization"] != second.headers["authorization"]
+
+
+def test_a_second_refusal_stands(sandbox: SandboxProcess, heard: Paying, recorder: Recorder) -> None:
+    recorder.instead["/orders"] = [UNAUTHORIZED] * 2
+    assert heard.authorize() == Declined(C.CONFIGURATION, "invalid_token", None)
+    assert (fetched(recorder), len(recorder.calls)) == (2, 2)
+    assert sandbox.ledger()["charges"] == []
+
+
+def test_a_refusal_that_is_not_paypals_is_a_doubt_and_not_repeated(heard: Paying, recorder: Recorder) -> None:
+    recorder.instead["/authorize"] = [(401, b"<html>Who are you?</html>")]
+    seen = heard.authorize()
+    assert isinstance(seen, InDoubt)
+    assert seen.reference
+    assert (fetched(recorder), len(recorder.calls)) == (1, 2)
+
+
+def test_a_restart_of_the_gateway_costs_one_more_token(sandbox: SandboxProcess, paying: Paying) -> None:
+    order = order_of(paying.authorize())
+    sandbox.kill()
+    sandbox.start()
+    assert paying.look_up(order) == Authorized(order)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, b"{}"),
+        (503, b""),
+        (429, b"{}"),
+        (200, b"<html>"),
+        (200, b'{"access_token": 7, "expires_in": 32400}'),
+        (200, b'{"access_token": "", "expires_in": 32400}'),
+        (200, '{"access_token": "\u00e9", "expires_in": 32400}'.encode()),
+        (401, b"<html>"),
+    ],
+)
+def test_without_a_token_nothing_was_sent(
+    sandbox: SandboxProcess, heard: Paying, recorder: Recorder, status: int, body: bytes
+) -> None:
+    recorder.instead[TOKEN] = [(status, body)]
+    assert isinstance(heard.authorize(), NeverSent)
+    assert recorder.calls == []
+    assert sandbox.ledger()["charges"] == []
+
+
+def test_a_token_of_unknown_life_is_used_once(heard: Paying, recorder: Recorder) -> None:
+    recorder.instead[TOKEN] = [(200, b'{"access_token": "A21AA", "expires_in": true}')]
+    heard.authorize()
+    assert fetched(recorder) > 1
+
+
+def test_an_act_without_a_token_was_never_sent(heard: Paying, recorder: Recorder) -> None:
+    order = order_of(heard.authorize())
+    recorder.instead[TOKEN] = [(500, b"{}")]
+    recorder.instead[order] = [UNAUTHORIZED]
+    seen = heard.look_up(order)
+    assert isinstance(seen, InDoubt)
+    assert seen.code is C.CONFIGURATION
+
+
+def test_the_token_counts_into_the_deadline(sandbox: SandboxProcess, paying: Paying) -> None:
+    assert isinstance(paying.authorize(seconds=0.0), NeverSent)
+    assert sandbox.ledger()["charges"] == []
+
+
+def test_a_token_is_given_up_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("payments.gateways.tokens.time", SimpleNamespace(monotonic=lambda: now))
+    cache = TokenCache()
+    assert cache.current() is None
+    cache.keep("A", life_seconds=100, asked_at_monotonic=1000.0)
+    now = 1039.0
+    assert cache.current() == "A"
+    now = 1040.0
+    assert cache.current() is None
+
+
+def test_only_the_refused_token_is_dropped() -> None:
+    cache = TokenCache()
+    cache.keep("new", life_seconds=1000, asked_at_monotonic=monotonic())
+    cache.drop("old")
+    assert cache.current() == "new"
+    cache.drop("new")
+    assert cache.current() is None
+    assert "secret" not in repr(cache._token or tokens._Token("secret", 0.0))
+
+
+def test_a_process_that_was_forked_off_waits_for_no_thread() -> None:
+    cache, is_done = TokenCache(), threading.Event()
+
+    def keep_on() -> None:
+        while not is_done.is_set():
+            cache.keep("A", life_seconds=1000, asked_at_monotonic=monotonic())
+            cache.current()
+
+    threads = [threading.Thread(target=keep_on) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Later Pythons warn of just what is tried here.
+        child = os.fork()
+    if child == 0:  # There is only this thread now.
+        cache.drop("A")
+        cache.keep("B", life_seconds=1000, asked_at_monotonic=monotonic())
+        os._exit(0 if cache.current() == "B" else 1)
+    is_done.set()
+    for thread in threads:
+        thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,0 +1,48 @@
+"""Of the gateways and what came with them."""
+
+from tests.mutants.mutant import Mutant
+
+GATEWAYS = (
+    Mutant(
+        "an approved payment is asked for under a forgotten key",
+        "payments/domain/reduce.py",
+        "if seen.is_approved and s.may_replay and s.is_window_open",
+        "if seen.is_approved and s.is_window_open",
+        ("tests/unit/test_reduce_rules.py",),
+    ),
+    Mutant(
+        "an SDK may send a second request",
+        "payments/gateways/sdk.py",
+        "if asking.result is not None:",
+        "if False:",
+        ("tests/contract/test_sdk.py",),
+    ),
+    Mutant(
+        "a card number is taken for a token",
+        "payments/lifecycle/submit.py",
+        "if looks_like_card_number(payment_token):",
+        "if False:",
+        ("tests/integration/test_hosted_methods.py",),
+    ),
+    Mutant(
+        "an event that names no payment of ours finds none by the gateway's id",
+        "payments/lifecycle/hear.py",
+        'return ours.filter(gateway_reference=row.charge_reference).order_by("-opened_at").first()',
+        "return None",
+        ("tests/integration/test_replay_events.py",),
+    ),
+    Mutant(
+        "a charge of another payment is believed at Stripe",
+        "payments/gateways/stripe/answers.py",
+        "return labels.get(REFERENCE) == reference and MADE_BY not in labels",
+        "return MADE_BY not in labels",
+        ("tests/contract/stripe", "tests/contract/suite"),
+    ),
+    Mutant(
+        "a refund that Square has not completed counts",
+        "payments/gateways/square/adapter.py",
+        "if returned != request.amount_minor:",
+        "if False:",
+        ("tests/contract/square",),
+    ),
+)
