@@ -18,8 +18,10 @@ COPY payments ./payments
 COPY workers ./workers
 COPY beat_schedules ./beat_schedules
 # Collecting files connects to nothing and signs nothing; these values only let the settings load.
-RUN DATABASE_URL=postgresql:///build REDIS_URL=redis://build DJANGO_SECRET_KEY=build JWT_SIGNING_KEY=build SANDBOX_API_KEY=build \
+RUN DATABASE_URL=postgresql:///build REDIS_URL=redis://build DJANGO_SECRET_KEY=build SANDBOX_API_KEY=build \
+    JWT_ALGORITHM=EdDSA JWT_JWKS_URL=https://build.invalid/ \
     python manage.py collectstatic --no-input
 USER paywindow
 EXPOSE 8000
-CMD ["sh", "-c", "exec python -m gunicorn project.wsgi --bind 0.0.0.0:8000 --worker-class gthread --workers 2 --threads 16 --no-control-socket"]
+ENV WEB_ADDRESS=0.0.0.0
+CMD ["python", "-m", "gunicorn", "project.wsgi", "--config", "project/gunicorn.py"]

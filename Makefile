@@ -38,7 +38,7 @@ check: lint  ## Everything that must pass: lint, migrations, Django's checks, te
 	@DJANGO_SETTINGS_MODULE=project.settings.production DJANGO_ALLOWED_HOSTS=shop.example \
 		DATABASE_URL=postgresql:///not-asked REDIS_URL=redis://not-asked SANDBOX_API_KEY=made-up \
 		DJANGO_SECRET_KEY=made-up-for-this-check-0123456789-abcdefghijklmnopqrstuvwxyz \
-		JWT_SIGNING_KEY=made-up-too-for-this-check-9876543210-zyxwvutsrqponmlkjihgfed \
+		JWT_ALGORITHM=EdDSA JWT_JWKS_URL=https://identity.example/jwks.json \
 		$(VENV_PYTHON) manage.py check --deploy --fail-level WARNING
 	@$(MAKE) test
 
