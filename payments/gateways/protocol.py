@@ -134,7 +134,7 @@ class Gateway(Protocol):
     """One gateway. A method returns a value for every ending of its call and raises only for bugs.
 
     Each takes at most `deadline_seconds` from now on the monotonic clock; none left means never sent. What a gateway
-    cannot do (see `capabilities`) is never asked of it.
+    cannot do (see `capabilities`) is never asked of it, and raises NotImplementedError.
     """
 
     capabilities: Capabilities

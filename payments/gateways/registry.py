@@ -42,13 +42,13 @@ _ADAPTERS: Mapping[str, Adapter] = {
     "phonepe": Adapter(
         "payments.gateways.phonepe.adapter",
         "PhonePeGateway",
-        needs=("client_id", "client_version", "client_secret"),
+        needs=("url", "token_url", "client_id", "client_version", "client_secret"),
         needs_for_events=("webhook_secrets",),
     ),
     "paypal": Adapter(
         "payments.gateways.paypal.adapter",
         "PayPalGateway",
-        needs=("client_id", "client_secret"),
+        needs=("url", "client_id", "client_secret"),
         needs_for_events=("webhook_secrets",),
     ),
 }

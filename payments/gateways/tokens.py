@@ -1,42 +1,85 @@
-"""The access token that a gateway gives for our credentials: kept by each process, in memory, until it is about to end.
+"""Keeps the access token that a gateway wants with every request: fetched when needed, renewed early, for all threads.
 
-There is no lock. A token is replaced whole, in one assignment, so every thread sees the old one or the new one, and a
-process that was forked off in between has no lock of a thread that it does not have. Two threads may fetch at once
-when a token ends: both get one that works, and the later one stays.
+How long a token lives the gateway says, and it is counted on the monotonic clock from before it was asked for; when it
+was issued by anybody's time of day does not matter. A token is good in every process, so one that a fork copied is used
+on; a lock that a fork copied is not.
 """
 
+import os
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-# A token is given up so long before its end: the request that carries it may be a while on its way.
-_MARGIN_SECONDS = 60.0
+from payments.gateways.deadline import Deadline
+
+_Failure = TypeVar("_Failure")
 
 
 @dataclass(frozen=True, slots=True)
-class _Token:
+class Token:
+    """An access token, and how long it is good from when it was asked for."""
+
     text: str = field(repr=False)
+    life_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    text: str = field(repr=False)
+    renew_at_monotonic: float  # Half of its life: a renewal that fails has as long again to succeed.
     ends_at_monotonic: float
 
 
-class TokenCache:
-    """The one token of a process."""
+class TokenCache(Generic[_Failure]):
+    """The token of one set of credentials. `fetch` gets one, or tells why there is none, within the deadline."""
 
-    def __init__(self) -> None:
-        self._token: _Token | None = None
+    def __init__(self, fetch: Callable[[Deadline], Token | _Failure]) -> None:
+        self._fetch = fetch
+        self._held: _Held | None = None
+        self._lock, self._process = threading.Lock(), os.getpid()
 
-    def current(self) -> str | None:
-        """Give the token; None when there is none that still lives."""
-        token = self._token
-        if token is None or token.ends_at_monotonic <= time.monotonic():
-            return None
-        return token.text
+    def get(self, deadline: Deadline) -> str | _Failure | None:
+        """Give a token that is still good, fetched by one thread while the others wait.
 
-    def keep(self, text: str, *, life_seconds: float, asked_at_monotonic: float) -> None:
-        """Keep a token that lives `life_seconds` from when it was asked for: the gateway made it later than that."""
-        self._token = _Token(text, asked_at_monotonic + life_seconds - _MARGIN_SECONDS)
+        None when the deadline passed while another thread was fetching.
+        """
+        held = self._held
+        if held is not None and time.monotonic() < held.renew_at_monotonic:
+            return held.text
+        lock = self._own_lock()
+        if not lock.acquire(timeout=max(0.0, deadline.left_seconds)):
+            return self._good()
+        try:
+            return self._renewed(deadline)
+        finally:
+            lock.release()
 
     def drop(self, text: str) -> None:
-        """Forget a token that the gateway refused; not a newer one that another thread has fetched since."""
-        token = self._token
-        if token is not None and token.text == text:
-            self._token = None
+        """Forget a token that the gateway does not take any more, unless it was renewed meanwhile."""
+        held = self._held
+        if held is not None and held.text == text:
+            self._held = None
+
+    def _renewed(self, deadline: Deadline) -> str | _Failure:
+        held = self._held
+        asked_at = time.monotonic()
+        if held is not None and asked_at < held.renew_at_monotonic:
+            return held.text  # Another thread renewed it while this one waited.
+        fetched = self._fetch(deadline)
+        if not isinstance(fetched, Token):
+            return self._good() or fetched
+        renew_at, ends_at = asked_at + fetched.life_seconds / 2, asked_at + fetched.life_seconds
+        self._held = _Held(fetched.text, renew_at_monotonic=renew_at, ends_at_monotonic=ends_at)
+        return fetched.text
+
+    def _good(self) -> str | None:
+        held = self._held
+        return held.text if held is not None and time.monotonic() < held.ends_at_monotonic else None
+
+    def _own_lock(self) -> threading.Lock:
+        if self._process != os.getpid():
+            # A fork copies a lock as it is, and who holds it is not here.
+            self._lock, self._process = threading.Lock(), os.getpid()
+        return self._lock

@@ -5,7 +5,6 @@ repeated; to authorise or capture it is the one request that may. So a call that
 one that breaks there is in doubt about an order whose id is known.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -27,6 +26,7 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.gateways import reading
+from payments.gateways.deadline import Deadline
 from payments.gateways.paypal import answers, hearing, wording
 from payments.gateways.paypal.client import Body, Client
 from payments.gateways.paypal.orders import Asked, Order, asked_by, judge
@@ -65,28 +65,24 @@ class PayPalGateway:
     def from_settings(cls, settings: Mapping[str, str], *, connect_seconds: float) -> Self:
         """Make it from url, client_id, client_secret, webhook_secrets (our webhook ids) and webhook_verification.
 
-        :raises KeyError: one of the first three is missing or empty.
         :raises ValueError: `webhook_verification` is neither "certificate" nor "api".
         """
-        for name in ("url", "client_id", "client_secret"):
-            if not settings.get(name):
-                raise KeyError(name)
         transport = Transport(base_url=settings["url"], headers={}, connect_seconds=connect_seconds)
         client = Client(transport=transport, client_id=settings["client_id"], client_secret=settings["client_secret"])
         return cls(client=client, ear=hearing.ear(settings, client=client, connect_seconds=connect_seconds))
 
     def authorize(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
         """Hold the money."""
-        return self._begin(request, Intent.AUTHORIZE, until=time.monotonic() + deadline_seconds)
+        return self._begin(request, Intent.AUTHORIZE, deadline=Deadline(deadline_seconds))
 
     def charge(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
         """Hold and take the money in one call."""
-        return self._begin(request, Intent.CAPTURE, until=time.monotonic() + deadline_seconds)
+        return self._begin(request, Intent.CAPTURE, deadline=Deadline(deadline_seconds))
 
     def capture(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Take what is held, all of it."""
-        until = time.monotonic() + deadline_seconds
-        order = self._order_of(request, amount_minor=request.amount_minor, until=until)
+        deadline = Deadline(deadline_seconds)
+        order = self._order_of(request, amount_minor=request.amount_minor, deadline=deadline)
         if not isinstance(order, Order):
             return order
         if not order.authorizations:
@@ -97,7 +93,7 @@ class PayPalGateway:
         }
         result = self._act(
             f"authorizations/{order.authorizations[0].id}/capture",
-            until=until,
+            deadline=deadline,
             body=body,
             key=request.idempotency_key,
         )
@@ -105,27 +101,27 @@ class PayPalGateway:
 
     def void(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Let go of what is held or pending, all of it."""
-        until = time.monotonic() + deadline_seconds
-        order = self._order_of(request, amount_minor=request.amount_minor, until=until)
+        deadline = Deadline(deadline_seconds)
+        order = self._order_of(request, amount_minor=request.amount_minor, deadline=deadline)
         if not isinstance(order, Order):
             return order
         if order.is_unpaid and order.intent is order.made_for:
-            return self._bar(order, request, until=until)
+            return self._bar(order, request, deadline=deadline)
         seen = judge(order, is_hosted=None)
         if isinstance(seen, Undone | InDoubt):
             return seen
         if not isinstance(seen, Authorized | Pending) or not order.authorizations:
             return self._no_state(order)
         # The one act without a key: PayPal takes none here, and a second void is told so.
-        result = self._act(f"authorizations/{order.authorizations[0].id}/void", until=until)
+        result = self._act(f"authorizations/{order.authorizations[0].id}/void", deadline=deadline)
         if isinstance(result, Answer) and answers.asks_to_look_again(result):
-            return self._after(order, request, until=until)
+            return self._after(order, request, deadline=deadline)
         return reading.read(result, partial(answers.read_void, request=request, reference=order.reference))
 
     def refund(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Give `amount_minor` back."""
-        until = time.monotonic() + deadline_seconds
-        order = self._order_of(request, amount_minor=None, until=until)
+        deadline = Deadline(deadline_seconds)
+        order = self._order_of(request, amount_minor=None, deadline=deadline)
         if not isinstance(order, Order):
             return order
         seen = judge(order, is_hosted=None)
@@ -135,33 +131,32 @@ class PayPalGateway:
             return self._no_state(order)
         capture = next(capture for capture in order.captures if capture.status in {"COMPLETED", "PARTIALLY_REFUNDED"})
         body = {"amount": wording.money(amount_minor=request.amount_minor, currency=request.currency)}
-        result = self._act(f"captures/{capture.id}/refund", until=until, body=body, key=request.idempotency_key)
+        result = self._act(f"captures/{capture.id}/refund", deadline=deadline, body=body, key=request.idempotency_key)
         if isinstance(result, Answer) and answers.asks_to_look_again(result):
-            return self._after(order, request, until=until)
+            return self._after(order, request, deadline=deadline)
         return reading.read(result, partial(answers.read_refund, request=request, capture=capture))
 
     def look_up(self, question: Question, *, deadline_seconds: float) -> Outcome:
         """Ask what became of an order, by its id, or else by making it again."""
-        until = time.monotonic() + deadline_seconds
+        deadline = Deadline(deadline_seconds)
         if question.charge_reference:
-            return self._see(asked_by(question, order_id=question.charge_reference), until=until)
+            return self._see(asked_by(question, order_id=question.charge_reference), deadline=deadline)
         if question.charge is None:
             return doubt("PayPal finds an order by its id only, and nobody knows it")
         for intent in Intent:
-            seen = self._see_again(question, question.charge, intent, until=until)
+            seen = self._see_again(question, question.charge, intent, deadline=deadline)
             if seen is not None:
                 return seen
         return NotFound()
 
     def cancel_key(self, question: Question, *, deadline_seconds: float) -> Outcome:
-        """Say that PayPal cannot: see `capabilities`."""
-        del question, deadline_seconds
-        return doubt("PayPal cannot cancel by key")
+        """Undo and bar nothing: PayPal cannot."""
+        raise NotImplementedError
 
     def check(self, *, deadline_seconds: float) -> Outcome:
         """Ask for an order that nobody made."""
         asked = Asked(currency="USD", order_id="0" * 17, amount_minor=None)
-        return self._see(asked, until=time.monotonic() + deadline_seconds)
+        return self._see(asked, deadline=Deadline(deadline_seconds))
 
     def read_event(self, *, headers: Mapping[str, str], body: bytes, unix_seconds: int) -> Event | NotGenuine:
         """Verify and read an event."""
@@ -174,33 +169,33 @@ class PayPalGateway:
 
     # A charge
 
-    def _begin(self, request: ChargeRequest, intent: Intent, *, until: float) -> Outcome:
-        order_id = self._open(request, intent, until=until)
+    def _begin(self, request: ChargeRequest, intent: Intent, *, deadline: Deadline) -> Outcome:
+        order_id = self._open(request, intent, deadline=deadline)
         if not isinstance(order_id, str):
             return order_id
         asked = asked_by(request, order_id=order_id)
         if request.is_hosted:
-            seen = self._see(asked, until=until)
+            seen = self._see(asked, deadline=deadline)
             if not isinstance(seen, Pending) or not seen.is_approved:
                 return _opened(seen, order_id)
         verb = "authorize" if intent is Intent.AUTHORIZE else "capture"
         result = self._client.call(
             "POST",
             f"/v2/checkout/orders/{order_id}/{verb}",
-            until=until,
+            deadline=deadline,
             body=wording.payment(request),
             key=request.idempotency_key,
         )
         if isinstance(result, Answer) and answers.asks_to_look_again(result):
-            return _opened(self._see(asked, until=until), order_id)
+            return _opened(self._see(asked, deadline=deadline), order_id)
         outcome = reading.read(result, partial(answers.read_paying, asked=asked))
         return replace(outcome, reference=order_id) if isinstance(outcome, InDoubt) else outcome
 
-    def _open(self, request: ChargeRequest, intent: Intent, *, until: float) -> str | Outcome:
+    def _open(self, request: ChargeRequest, intent: Intent, *, deadline: Deadline) -> str | Outcome:
         result = self._client.call(
             "POST",
             "/v2/checkout/orders",
-            until=until,
+            deadline=deadline,
             body=wording.order(request, intent),
             key=wording.order_key(request.idempotency_key, intent),
         )
@@ -213,22 +208,24 @@ class PayPalGateway:
             case Answer():
                 return answers.read_opening(result, asked=asked_by(request, order_id=None), intent=intent)
 
-    def _see(self, asked: Asked, *, until: float) -> ChargeSeen | NotFound | InDoubt | NeverSent:
-        order = self._fetch(asked, until=until)
+    def _see(self, asked: Asked, *, deadline: Deadline) -> ChargeSeen | NotFound | InDoubt | NeverSent:
+        order = self._fetch(asked, deadline=deadline)
         return judge(order, is_hosted=asked.is_hosted) if isinstance(order, Order) else order
 
-    def _see_again(self, question: Question, charge: ChargeRequest, intent: Intent, *, until: float) -> Outcome | None:
+    def _see_again(
+        self, question: Question, charge: ChargeRequest, intent: Intent, *, deadline: Deadline
+    ) -> Outcome | None:
         """Make the order again and look at it; None when nothing came of it.
 
         While PayPal knows the key, that is the order which the charge made. One that was made after that is another,
         and proves nothing of the first. PayPal's own clock says when it was made, and two orders of one key are at
         least a key's life apart: so one that was made within it is the only one.
         """
-        order_id = self._open(charge, intent, until=until)
+        order_id = self._open(charge, intent, deadline=deadline)
         if not isinstance(order_id, str):
             # A refusal of this request says nothing of an earlier one.
             return order_id if isinstance(order_id, InDoubt | NeverSent) else doubt(f"no order to look at: {order_id}")
-        order = self._fetch(asked_by(question, order_id=order_id), until=until)
+        order = self._fetch(asked_by(question, order_id=order_id), deadline=deadline)
         if not isinstance(order, Order):
             return doubt(f"the order {order_id} was made and is not found") if isinstance(order, NotFound) else order
         made_at = order.created_at_unix
@@ -238,9 +235,9 @@ class PayPalGateway:
             return None
         return judge(order, is_hosted=charge.is_hosted)
 
-    def _fetch(self, asked: Asked, *, until: float) -> Order | NotFound | InDoubt | NeverSent:
+    def _fetch(self, asked: Asked, *, deadline: Deadline) -> Order | NotFound | InDoubt | NeverSent:
         path = f"/v2/checkout/orders/{quote(asked.order_id or '', safe='')}"
-        result = self._client.call("GET", path, until=until)
+        result = self._client.call("GET", path, deadline=deadline)
         match result:
             case Refused(detail=detail):
                 return NeverSent(code=FailureCode.GATEWAY_UNREACHABLE, detail=detail)
@@ -251,10 +248,12 @@ class PayPalGateway:
 
     # What is done to a charge
 
-    def _order_of(self, request: ActRequest, *, amount_minor: int | None, until: float) -> Order | InDoubt | NeverSent:
+    def _order_of(
+        self, request: ActRequest, *, amount_minor: int | None, deadline: Deadline
+    ) -> Order | InDoubt | NeverSent:
         """Look at the order first: what is done is done to one of its payments."""
         asked = Asked(currency=request.currency, order_id=request.charge_reference, amount_minor=amount_minor)
-        order = self._fetch(asked, until=until)
+        order = self._fetch(asked, deadline=deadline)
         match order:
             case NotFound():
                 return doubt(f"the order {request.charge_reference} is not found", reference=request.charge_reference)
@@ -264,12 +263,12 @@ class PayPalGateway:
             case _:
                 return order
 
-    def _act(self, path: str, *, until: float, body: Body | None = None, key: str | None = None) -> CallResult:
-        return self._client.call("POST", f"/v2/payments/{path}", until=until, body=body, key=key)
+    def _act(self, path: str, *, deadline: Deadline, body: Body | None = None, key: str | None = None) -> CallResult:
+        return self._client.call("POST", f"/v2/payments/{path}", deadline=deadline, body=body, key=key)
 
-    def _bar(self, order: Order, request: ActRequest, *, until: float) -> Outcome:
+    def _bar(self, order: Order, request: ActRequest, *, deadline: Deadline) -> Outcome:
         result = self._client.call(
-            "PATCH", f"/v2/checkout/orders/{order.id}", until=until, body=wording.barring(order.made_for)
+            "PATCH", f"/v2/checkout/orders/{order.id}", deadline=deadline, body=wording.barring(order.made_for)
         )
         if isinstance(result, Answer) and result.status != HTTPStatus.NO_CONTENT:
             refusal = answers.read_refusal(result, reference=order.id)
@@ -278,11 +277,11 @@ class PayPalGateway:
         elif not isinstance(result, Answer):
             return reading.read(result, partial(answers.read_refusal, reference=order.id))
         # Changed or refused: the order says whether it was paid meanwhile.
-        return self._after(order, request, until=until)
+        return self._after(order, request, deadline=deadline)
 
-    def _after(self, order: Order, request: ActRequest, *, until: float) -> Outcome:
+    def _after(self, order: Order, request: ActRequest, *, deadline: Deadline) -> Outcome:
         asked = Asked(currency=request.currency, order_id=order.id, reference=order.reference)
-        seen = self._see(asked, until=until)
+        seen = self._see(asked, deadline=deadline)
         if isinstance(seen, NotFound):
             return doubt(f"the order {order.id} is not found", reference=order.id)
         if isinstance(seen, Undone | InDoubt | NeverSent):

@@ -2,13 +2,13 @@
 
 import base64
 import json
-import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import quote
 
+from payments.gateways.deadline import Deadline
 from payments.gateways.reading import content, is_text
-from payments.gateways.tokens import TokenCache
+from payments.gateways.tokens import Token, TokenCache
 from payments.gateways.transport import Answer, Broken, CallResult, Refused, Transport
 
 _LONGEST_TOKEN = 8192  # PayPal's are some hundred characters and may become longer.
@@ -25,35 +25,34 @@ class Client:
         # RFC 6749 2.3.1: both are form-encoded before they become a Basic header.
         pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}".encode()
         self._credentials = f"Basic {base64.b64encode(pair).decode('ascii')}"
-        self._tokens = TokenCache()
+        self._tokens: TokenCache[Answer | Refused] = TokenCache(self._fetch_token)
 
     def call(
-        self, method: str, path: str, *, until: float, body: Body | bytes | None = None, key: str | None = None
+        self, method: str, path: str, *, deadline: Deadline, body: Body | bytes | None = None, key: str | None = None
     ) -> CallResult:
-        """Send one request, at most until the monotonic time `until`; first fetch a token if there is none.
+        """Send one request; first fetch a token if there is none.
 
         What PayPal answers with a 401 was not let in and did nothing: it is asked once more, with a new token. Without
         a token nothing was sent, which is `Refused`; but the answer to wrong credentials is given as it came.
         """
-        token = self._token(until=until)
+        token = self._token(deadline)
         if not isinstance(token, str):
             return token
-        result = self._send(method, path, until=until, body=body, key=key, token=token)
+        result = self._send(method, path, deadline=deadline, body=body, key=key, token=token)
         if not isinstance(result, Answer) or result.status != HTTPStatus.UNAUTHORIZED or not content(result):
             return result  # A 401 that is not PayPal's, of some proxy in between, says nothing of what PayPal did.
         self._tokens.drop(token)
-        token = self._token(until=until)
-        # Without a new token the 401 stands: it says more than that nothing was sent.
-        return (
-            self._send(method, path, until=until, body=body, key=key, token=token) if isinstance(token, str) else result
-        )
+        token = self._token(deadline)
+        if not isinstance(token, str):
+            return result  # It says more than that nothing was sent.
+        return self._send(method, path, deadline=deadline, body=body, key=key, token=token)
 
     def close(self) -> None:
         """Let go of every connection."""
         self._transport.close()
 
     def _send(
-        self, method: str, path: str, *, until: float, body: Body | bytes | None, key: str | None, token: str
+        self, method: str, path: str, *, deadline: Deadline, body: Body | bytes | None, key: str | None, token: str
     ) -> CallResult:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         if method != "GET":
@@ -63,14 +62,13 @@ class Client:
         if key is not None:
             headers["PayPal-Request-Id"] = key
         return self._transport.call(
-            method, path, body=_encoded(body), headers=headers, deadline_seconds=until - time.monotonic()
+            method, path, body=_encoded(body), headers=headers, deadline_seconds=deadline.left_seconds
         )
 
-    def _token(self, *, until: float) -> str | Answer | Refused:
-        known = self._tokens.current()
-        if known is not None:
-            return known
-        began = time.monotonic()
+    def _token(self, deadline: Deadline) -> str | Answer | Refused:
+        return self._tokens.get(deadline) or Refused("no access token: another thread is still fetching one")
+
+    def _fetch_token(self, deadline: Deadline) -> Token | Answer | Refused:
         result = self._transport.call(
             "POST",
             "/v1/oauth2/token",
@@ -80,7 +78,7 @@ class Client:
                 "Accept": "application/json",
                 "Content-Type": "application/x-www-form-urlencoded",
             },
-            deadline_seconds=until - began,
+            deadline_seconds=deadline.left_seconds,
         )
         match result:
             case Refused():
@@ -90,15 +88,15 @@ class Client:
             case Answer(status=status) if status in _WRONG_CREDENTIALS and "error" in content(result):
                 return result
             case Answer(status=status):
-                return self._kept(content(result), status=status, began=began)
+                return _read_token(content(result), status=status)
 
-    def _kept(self, answered: Mapping[str, object], *, status: int, began: float) -> str | Refused:
-        token, life_seconds = answered.get("access_token"), answered.get("expires_in")
-        if status != HTTPStatus.OK or not is_text(token, longest=_LONGEST_TOKEN) or not token.isascii():
-            return Refused(f"no access token: HTTP {status}")
-        if type(life_seconds) is int and life_seconds > 0:
-            self._tokens.keep(token, life_seconds=life_seconds, asked_at_monotonic=began)
-        return token
+
+def _read_token(answered: Mapping[str, object], *, status: int) -> Token | Refused:
+    text, life_seconds = answered.get("access_token"), answered.get("expires_in")
+    if status != HTTPStatus.OK or not is_text(text, longest=_LONGEST_TOKEN) or not text.isascii():
+        return Refused(f"no access token: HTTP {status}")
+    # Of one whose life nobody knows nothing is kept.
+    return Token(text, life_seconds=life_seconds if type(life_seconds) is int and life_seconds > 0 else 0)
 
 
 def _encoded(body: Body | bytes | None) -> bytes:

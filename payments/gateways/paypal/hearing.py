@@ -9,13 +9,13 @@ import binascii
 import datetime as dt
 import json
 import re
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
+from payments.gateways.deadline import Deadline
 from payments.gateways.paypal.certificates import Certificates, host_of
 from payments.gateways.paypal.client import Client
 from payments.gateways.protocol import Event, NotGenuine, Tells, listed
@@ -123,7 +123,7 @@ class ByAsking:
         # The event goes back byte for byte: written anew it would have another checksum.
         body = head[:-1].encode() + b', "webhook_event": ' + signed.body + b"}"
         path = "/v1/notifications/verify-webhook-signature"
-        result = self._client.call("POST", path, until=time.monotonic() + _VERIFY_SECONDS, body=body)
+        result = self._client.call("POST", path, deadline=Deadline(_VERIFY_SECONDS), body=body)
         if not isinstance(result, Answer) or result.status != HTTPStatus.OK:
             return None
         return content(result).get("verification_status") == "SUCCESS"

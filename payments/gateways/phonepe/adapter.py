@@ -8,7 +8,6 @@ Where each fact is from: docs/gateways.md.
 """
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Self, TypeVar
@@ -18,10 +17,13 @@ from payments.domain.failures import FailureCode
 from payments.domain.hashing import canonical_bytes
 from payments.domain.outcomes import Declined, NotFound, Outcome
 from payments.gateways import reading
+from payments.gateways.deadline import Deadline
 from payments.gateways.phonepe import refunds
 from payments.gateways.phonepe.answers import (
     CURRENCY,
+    NO_TOKEN_YET,
     UNAUTHORIZED,
+    NoToken,
     read_creation,
     read_look_up,
     read_no_token,
@@ -30,7 +32,6 @@ from payments.gateways.phonepe.answers import (
 )
 from payments.gateways.phonepe.hearing import read_event
 from payments.gateways.phonepe.refunds import RefundSeen
-from payments.gateways.phonepe.tokens import NoToken, Token, TokenCache
 from payments.gateways.protocol import (
     NOBODYS,
     ActRequest,
@@ -41,6 +42,7 @@ from payments.gateways.protocol import (
     Question,
     listed,
 )
+from payments.gateways.tokens import Token, TokenCache
 from payments.gateways.transport import Answer, Broken, CallResult, Refused, Transport
 
 # PhonePe promises nothing about how late a request that it took may be executed. Long enough for any queue of theirs;
@@ -86,12 +88,7 @@ class PhonePeGateway:
 
         Optional are `webhook_secrets`, each `username:password`, separated by commas, and `merchant_id`, without which
         events of every merchant are taken.
-
-        :raises KeyError: for one of the first five that is missing or empty, which is how the gateway is switched off.
         """
-        for name in ("url", "token_url", "client_id", "client_version", "client_secret"):
-            if not settings[name]:
-                raise KeyError(name)
         return cls(
             transport=Transport(base_url=settings["url"], headers={}, connect_seconds=connect_seconds),
             token_transport=Transport(base_url=settings["token_url"], headers={}, connect_seconds=connect_seconds),
@@ -101,8 +98,8 @@ class PhonePeGateway:
         )
 
     def authorize(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
-        """Refuse: PhonePe holds no money."""
-        return _cannot("authorize")
+        """Hold nothing: PhonePe cannot."""
+        raise NotImplementedError
 
     def charge(self, request: ChargeRequest, *, deadline_seconds: float) -> Outcome:
         """Make an order, for the customer to pay on its page."""
@@ -118,18 +115,18 @@ class PhonePeGateway:
         }
         if request.window_seconds:
             body["expireAfter"] = request.window_seconds
-        ends_at = time.monotonic() + deadline_seconds
-        result = self._ask("POST", "/checkout/v2/pay", body=body, ends_at_monotonic=ends_at)
+        deadline = Deadline(deadline_seconds)
+        result = self._ask("POST", "/checkout/v2/pay", body=body, deadline=deadline)
         return _read(result, partial(read_creation, request=request))
 
     def capture(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
-        """Refuse: there is nothing held to take."""
-        return _cannot("capture")
+        """Take nothing: nothing is held."""
+        raise NotImplementedError
 
     def void(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Find the order ended; PhonePe ends none on request."""
-        ends_at = time.monotonic() + deadline_seconds
-        result = self._ask_order(request.charge_reference, ends_at_monotonic=ends_at)
+        deadline = Deadline(deadline_seconds)
+        result = self._ask_order(request.charge_reference, deadline=deadline)
         return _read(result, partial(read_void, request=request), is_question=True)
 
     def refund(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
@@ -139,25 +136,25 @@ class PhonePeGateway:
         """
         if not _ID.fullmatch(request.idempotency_key):
             return _cannot("refund")
-        ends_at = time.monotonic() + deadline_seconds
-        order = self._ask_order(request.charge_reference, ends_at_monotonic=ends_at)
+        deadline = Deadline(deadline_seconds)
+        order = self._ask_order(request.charge_reference, deadline=deadline)
         paid_minor = _read(order, partial(refunds.read_paid_amount, request=request), is_question=True)
         if not isinstance(paid_minor, int):
             return paid_minor
-        seen = self._ask_refund(request, ends_at_monotonic=ends_at)
+        seen = self._ask_refund(request, deadline=deadline)
         if isinstance(seen, NotFound):
-            seen = self._make_refund(request, ends_at_monotonic=ends_at)
+            seen = self._make_refund(request, deadline=deadline)
         return refunds.ended(seen, request=request, paid_minor=paid_minor) if isinstance(seen, RefundSeen) else seen
 
     def look_up(self, question: Question, *, deadline_seconds: float) -> Outcome:
         """Ask for the order under our reference. Refunds are not seen in it."""
-        ends_at = time.monotonic() + deadline_seconds
-        result = self._ask_order(question.reference, ends_at_monotonic=ends_at)
+        deadline = Deadline(deadline_seconds)
+        result = self._ask_order(question.reference, deadline=deadline)
         return _read(result, partial(read_look_up, question=question), is_question=True)
 
     def cancel_key(self, question: Question, *, deadline_seconds: float) -> Outcome:
-        """Refuse: PhonePe bars nothing."""
-        return reading.doubt("PhonePe cannot cancel an order", code=FailureCode.INVALID_REQUEST)
+        """Undo and bar nothing: PhonePe cannot."""
+        raise NotImplementedError
 
     def check(self, *, deadline_seconds: float) -> Outcome:
         """Look for a payment that nobody made."""
@@ -175,41 +172,41 @@ class PhonePeGateway:
         self._transport.close()
         self._token_transport.close()
 
-    def _make_refund(self, request: ActRequest, *, ends_at_monotonic: float) -> RefundSeen | Outcome:
+    def _make_refund(self, request: ActRequest, *, deadline: Deadline) -> RefundSeen | Outcome:
         body = {
             "merchantRefundId": request.idempotency_key,
             "originalMerchantOrderId": request.charge_reference,
             "amount": request.amount_minor,
         }
-        result = self._ask("POST", "/payments/v2/refund", body=body, ends_at_monotonic=ends_at_monotonic)
+        result = self._ask("POST", "/payments/v2/refund", body=body, deadline=deadline)
         made = _read(result, partial(refunds.read_request, request=request))
         if not isinstance(made, RefundSeen) or made.state != "PENDING":
             return made
-        seen = self._ask_refund(request, ends_at_monotonic=ends_at_monotonic)
+        seen = self._ask_refund(request, deadline=deadline)
         return seen if isinstance(seen, RefundSeen) else made  # However this question ends, the refund was made.
 
-    def _ask_refund(self, request: ActRequest, *, ends_at_monotonic: float) -> RefundSeen | Outcome:
+    def _ask_refund(self, request: ActRequest, *, deadline: Deadline) -> RefundSeen | Outcome:
         path = f"/payments/v2/refund/{request.idempotency_key}/status"
-        result = self._ask("GET", path, ends_at_monotonic=ends_at_monotonic)
+        result = self._ask("GET", path, deadline=deadline)
         return _read(result, partial(refunds.read_status, request=request), is_question=True)
 
-    def _ask_order(self, reference: str, *, ends_at_monotonic: float) -> CallResult | NoToken:
+    def _ask_order(self, reference: str, *, deadline: Deadline) -> CallResult | NoToken:
         path = f"/checkout/v2/order/{quote(reference, safe='')}/status?details=true"
-        return self._ask("GET", path, ends_at_monotonic=ends_at_monotonic)
+        return self._ask("GET", path, deadline=deadline)
 
     def _ask(
-        self, method: str, path: str, *, ends_at_monotonic: float, body: Mapping[str, object] | None = None
+        self, method: str, path: str, *, deadline: Deadline, body: Mapping[str, object] | None = None
     ) -> CallResult | NoToken:
-        result = self._ask_once(method, path, ends_at_monotonic=ends_at_monotonic, body=body)
+        result = self._ask_once(method, path, deadline=deadline, body=body)
         if isinstance(result, Answer) and result.status == UNAUTHORIZED:
             # The token was taken back before its time; who is not let in has done nothing.
-            result = self._ask_once(method, path, ends_at_monotonic=ends_at_monotonic, body=body)
+            result = self._ask_once(method, path, deadline=deadline, body=body)
         return result
 
     def _ask_once(
-        self, method: str, path: str, *, ends_at_monotonic: float, body: Mapping[str, object] | None
+        self, method: str, path: str, *, deadline: Deadline, body: Mapping[str, object] | None
     ) -> CallResult | NoToken:
-        token = self._tokens.get(ends_at_monotonic=ends_at_monotonic)
+        token = self._tokens.get(deadline) or NO_TOKEN_YET
         if isinstance(token, NoToken):
             return token
         result = self._transport.call(
@@ -217,19 +214,19 @@ class PhonePeGateway:
             path,
             body=b"" if body is None else canonical_bytes(body),
             headers={"Content-Type": "application/json", "Authorization": f"O-Bearer {token}"},
-            deadline_seconds=ends_at_monotonic - time.monotonic(),
+            deadline_seconds=deadline.left_seconds,
         )
         if isinstance(result, Answer) and result.status == UNAUTHORIZED:
             self._tokens.drop(token)
         return result
 
-    def _fetch_token(self, deadline_seconds: float) -> Token | NoToken:
+    def _fetch_token(self, deadline: Deadline) -> Token | NoToken:
         result = self._token_transport.call(
             "POST",
             "/v1/oauth/token",
             body=self._credentials,
             headers={"Content-Type": "application/x-www-form-urlencoded"},
-            deadline_seconds=deadline_seconds,
+            deadline_seconds=deadline.left_seconds,
         )
         return read_token(result)
 

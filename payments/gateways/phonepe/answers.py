@@ -5,6 +5,7 @@ refund and an event have in common. An order's status says nothing of refunds; t
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -22,9 +23,9 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.gateways import failures
-from payments.gateways.phonepe.tokens import NoToken, Token
 from payments.gateways.protocol import ActRequest, ChargeRequest, Question
 from payments.gateways.reading import LONGEST_ID, content, declined, doubt, is_address, is_amount, is_text, spelled
+from payments.gateways.tokens import Token
 from payments.gateways.transport import Answer, Broken, CallResult, Refused
 
 _C = FailureCode
@@ -61,6 +62,18 @@ _UNKNOWN_ORDER = "INVALID_MERCHANT_ORDER_ID"  # To a question: there is none und
 _EXPIRED = "ORDER_EXPIRED"
 # Published beside the failures, and none: an order that failed with one of them contradicts itself.
 _NO_FAILURES = frozenset({"SUCCESS", "PENDING", "TXN_STATUS_AWAITED", "REFUND_SUBMITTED"})
+
+
+@dataclass(frozen=True, slots=True)
+class NoToken:
+    """There is no token, so nothing was sent that would need one."""
+
+    code: FailureCode
+    detail: str
+    is_refused: bool = False  # PhonePe does not know our credentials; otherwise it only did not answer.
+
+
+NO_TOKEN_YET = NoToken(_C.GATEWAY_TIMEOUT, "the deadline passed while another thread was fetching a token")
 
 
 def read_creation(answer: Answer, *, request: ChargeRequest) -> Outcome:

@@ -28,6 +28,7 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.gateways import reading
+from payments.gateways.deadline import Deadline
 from payments.gateways.protocol import (
     NOBODYS,
     ActRequest,
@@ -39,7 +40,7 @@ from payments.gateways.protocol import (
     listed,
 )
 from payments.gateways.square import answers
-from payments.gateways.square.asking import ONCE, Client, Deadline
+from payments.gateways.square.asking import ONCE, Client
 from payments.gateways.square.checkout import Checkout
 from payments.gateways.square.hearing import Subscription, read_event
 from payments.gateways.square.pages import page_of
@@ -188,8 +189,8 @@ class SquareGateway:
                 return Several(charges=tuple(charges))
 
     def cancel_key(self, question: Question, *, deadline_seconds: float) -> Outcome:
-        """Ask what the key did: Square bars none (see `capabilities`)."""
-        return self.look_up(question, deadline_seconds=deadline_seconds)
+        """Undo and bar nothing: Square's own cancel by key does not promise the second."""
+        raise NotImplementedError
 
     def check(self, *, deadline_seconds: float) -> Outcome:
         """List the payments of one cent, of which there are few if any."""

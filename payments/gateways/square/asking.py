@@ -1,6 +1,5 @@
 """How Square is asked: one request of its SDK at a time, all of one method within that method's deadline."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -9,6 +8,7 @@ import httpx
 from square import Square
 from square.core.request_options import RequestOptions
 
+from payments.gateways.deadline import Deadline
 from payments.gateways.sdk import HttpxTransport, SdkTransport
 from payments.gateways.transport import CallResult, Transport
 
@@ -18,18 +18,6 @@ PRODUCTION_URL: Final = "https://connect.squareup.com"
 
 # The SDK repeats what failed, twice, unless told not to.
 ONCE: Final = RequestOptions(max_retries=0)
-
-
-class Deadline:
-    """When a method has to be over, on the monotonic clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._ends_at_monotonic = time.monotonic() + seconds
-
-    @property
-    def left_seconds(self) -> float:
-        """What is left of it; nothing, or less, when it is over."""
-        return self._ends_at_monotonic - time.monotonic()
 
 
 class Client:

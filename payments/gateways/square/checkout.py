@@ -21,11 +21,12 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.gateways import reading
+from payments.gateways.deadline import Deadline
 from payments.gateways.protocol import ActRequest, ChargeRequest, Question
 from payments.gateways.reading import content, doubt, inner
 from payments.gateways.square import answers, pages
 from payments.gateways.square.answers import Asked
-from payments.gateways.square.asking import ONCE, Client, Deadline
+from payments.gateways.square.asking import ONCE, Client
 from payments.gateways.square.pages import Page
 from payments.gateways.square.payments import Payments, Seen, read_pages, unanswered
 from payments.gateways.transport import Answer, CallResult

@@ -7,11 +7,12 @@ from urllib.parse import quote
 
 from payments.domain.outcomes import Captured, ChargeSeen, InDoubt, NeverSent
 from payments.gateways import reading
+from payments.gateways.deadline import Deadline
 from payments.gateways.protocol import Question
 from payments.gateways.reading import content, doubt
 from payments.gateways.square import answers
 from payments.gateways.square.answers import Asked
-from payments.gateways.square.asking import ONCE, Client, Deadline
+from payments.gateways.square.asking import ONCE, Client
 from payments.gateways.transport import Answer, CallResult
 
 Seen = ChargeSeen | InDoubt | NeverSent

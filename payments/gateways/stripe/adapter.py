@@ -1,6 +1,5 @@
 """Speaks to Stripe. What is said is worded in wording.py, what is answered is read in answers.py."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Self
@@ -13,6 +12,7 @@ from stripe.params.checkout import SessionListParams
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import ChargeSeen, Declined, NotFound, Outcome, Several, Undoing, Undone
 from payments.gateways import reading
+from payments.gateways.deadline import Deadline
 from payments.gateways.protocol import ActRequest, Capabilities, ChargeRequest, Event, NotGenuine, Question, listed
 from payments.gateways.sdk import SdkTransport
 from payments.gateways.stripe import answers, wording
@@ -36,13 +36,6 @@ _PAGES: Final = 20
 _PER_PAGE: Final = 100
 _CLOCKS_MAY_DISAGREE_SECONDS: Final = 300  # Ours, by which the attempt began, and Stripe's, by which a charge did.
 _MOST_CHARGES: Final = 10  # Under one reference; each is a request.
-
-_Left = Callable[[], float]  # The seconds that are left of the whole method's deadline.
-
-
-def _counting(deadline_seconds: float) -> _Left:
-    ends_at = time.monotonic() + deadline_seconds
-    return lambda: ends_at - time.monotonic()
 
 
 class StripeGateway:
@@ -96,21 +89,21 @@ class StripeGateway:
                 {"idempotency_key": request.idempotency_key},
             )
 
-        return self._act(request, capture, answers.read_capture, left=_counting(deadline_seconds))
+        return self._act(request, capture, answers.read_capture, deadline=Deadline(deadline_seconds))
 
     def void(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Let go of what is held or pending. A session that nobody paid on is ended, so that nobody can."""
-        left = _counting(deadline_seconds)
+        deadline = Deadline(deadline_seconds)
         if _is_session(request.charge_reference):
-            session = self._session(request, left=left)
+            session = self._session(request, deadline=deadline)
             if not isinstance(session, Session):
                 return session
             if session.status == "expired":
                 return Undone(how=Undoing.EXPIRED, reference=session.id)
             if session.status == "open":
-                return self._expire(request, left=left)
-            return self._cancel(request, session.intent_id, left=left)
-        return self._cancel(request, request.charge_reference, left=left)
+                return self._expire(request, deadline=deadline)
+            return self._cancel(request, session.intent_id, deadline=deadline)
+        return self._cancel(request, request.charge_reference, deadline=deadline)
 
     def refund(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Give `amount_minor` back."""
@@ -121,21 +114,21 @@ class StripeGateway:
                 {"idempotency_key": request.idempotency_key},
             )
 
-        return self._act(request, refund, answers.read_refund, left=_counting(deadline_seconds))
+        return self._act(request, refund, answers.read_refund, deadline=Deadline(deadline_seconds))
 
     def look_up(self, question: Question, *, deadline_seconds: float) -> Outcome:
         """Ask for the charge by its id, or else for all charges under our reference."""
-        left = _counting(deadline_seconds)
+        deadline = Deadline(deadline_seconds)
         found: tuple[str, ...] | Outcome = (question.charge_reference,)
         if not question.charge_reference:
-            found = self._find(question, left=left)
+            found = self._find(question, deadline=deadline)
         if not isinstance(found, tuple):
             return found
         if len(found) > _MOST_CHARGES:
             return reading.doubt(f"{len(found)} charges under one reference")
         seen: list[ChargeSeen] = []
         for charge in found:
-            outcome = self._retrieve(question, charge, left=left)
+            outcome = self._retrieve(question, charge, deadline=deadline)
             if not isinstance(outcome, ChargeSeen):
                 return outcome
             seen.append(outcome)
@@ -148,10 +141,7 @@ class StripeGateway:
                 return Several(charges=tuple(seen))
 
     def cancel_key(self, question: Question, *, deadline_seconds: float) -> Outcome:
-        """Refuse: Stripe has no such thing, which `capabilities` says.
-
-        :raises NotImplementedError: always.
-        """
+        """Undo and bar nothing: Stripe cannot."""
         raise NotImplementedError
 
     def check(self, *, deadline_seconds: float) -> Outcome:
@@ -170,76 +160,76 @@ class StripeGateway:
 
     # Requests.
 
-    def _ask(self, use_sdk: Callable[[], object], *, left: _Left) -> CallResult:
-        return self._sdk.ask(use_sdk, deadline_seconds=left())
+    def _ask(self, use_sdk: Callable[[], object], *, deadline: Deadline) -> CallResult:
+        return self._sdk.ask(use_sdk, deadline_seconds=deadline.left_seconds)
 
     def _create(self, request: ChargeRequest, *, capture: bool, deadline_seconds: float) -> Outcome:
-        left = _counting(deadline_seconds)
+        deadline = Deadline(deadline_seconds)
         key: stripe.RequestOptions = {"idempotency_key": request.idempotency_key}
         if request.is_hosted:
             session = wording.session_params(request, capture=capture)
-            result = self._ask(lambda: self._sessions.create(session, key), left=left)
+            result = self._ask(lambda: self._sessions.create(session, key), deadline=deadline)
             return reading.read(result, partial(answers.read_session_creation, request=request))
         charge = wording.charge_params(request, capture=capture)
-        result = self._ask(lambda: self._intents.create(charge, key), left=left)
+        result = self._ask(lambda: self._intents.create(charge, key), deadline=deadline)
         return reading.read(result, partial(answers.read_creation, request=request))
 
     def _act(
-        self, request: ActRequest, act: Callable[[str], object], reader: Callable[..., Outcome], *, left: _Left
+        self, request: ActRequest, act: Callable[[str], object], reader: Callable[..., Outcome], *, deadline: Deadline
     ) -> Outcome:
         """Do `act` to the charge's intent, which a session has to be asked for."""
         intent = request.charge_reference
         if _is_session(intent):
-            session = self._session(request, left=left)
+            session = self._session(request, deadline=deadline)
             if not isinstance(session, Session):
                 return session
             if session.status != "complete" or not session.intent_id:
                 return Declined(FailureCode.ALREADY_DONE, f"checkout_session_{session.status}", session.id)
             intent = session.intent_id
-        result = self._ask(lambda: act(intent), left=left)
+        result = self._ask(lambda: act(intent), deadline=deadline)
         return reading.read(result, partial(reader, request=request, intent=intent))
 
-    def _session(self, request: ActRequest, *, left: _Left) -> Session | Outcome:
-        result = self._ask(lambda: self._sessions.retrieve(request.charge_reference), left=left)
+    def _session(self, request: ActRequest, *, deadline: Deadline) -> Session | Outcome:
+        result = self._ask(lambda: self._sessions.retrieve(request.charge_reference), deadline=deadline)
         return reading.read(result, partial(answers.read_session_to_act_on, request=request))
 
-    def _cancel(self, request: ActRequest, intent: str, *, left: _Left) -> Outcome:
+    def _cancel(self, request: ActRequest, intent: str, *, deadline: Deadline) -> Outcome:
         if not intent:
             return reading.doubt("a complete checkout session without a payment intent")
         key: stripe.RequestOptions = {"idempotency_key": request.idempotency_key}
-        result = self._ask(lambda: self._intents.cancel(intent, {}, key), left=left)
+        result = self._ask(lambda: self._intents.cancel(intent, {}, key), deadline=deadline)
         return reading.read(result, partial(answers.read_cancel, request=request, intent=intent))
 
-    def _expire(self, request: ActRequest, *, left: _Left) -> Outcome:
+    def _expire(self, request: ActRequest, *, deadline: Deadline) -> Outcome:
         # The same void may have to cancel the intent the next time: another request, and so another key.
         key: stripe.RequestOptions = {"idempotency_key": f"{request.idempotency_key}:expire"}
-        result = self._ask(lambda: self._sessions.expire(request.charge_reference, {}, key), left=left)
+        result = self._ask(lambda: self._sessions.expire(request.charge_reference, {}, key), deadline=deadline)
         return reading.read(result, partial(answers.read_expiry, request=request))
 
     # Questions.
 
-    def _retrieve(self, question: Question, charge: str, *, left: _Left) -> Outcome:
+    def _retrieve(self, question: Question, charge: str, *, deadline: Deadline) -> Outcome:
         def retrieve() -> object:
             if _is_session(charge):
                 return self._sessions.retrieve(charge, {"expand": ["payment_intent.latest_charge"]})
             return self._intents.retrieve(charge, {"expand": ["latest_charge"]})
 
         return reading.read(
-            self._ask(retrieve, left=left), partial(answers.read_charge, question=question, charge=charge)
+            self._ask(retrieve, deadline=deadline), partial(answers.read_charge, question=question, charge=charge)
         )
 
-    def _find(self, question: Question, *, left: _Left) -> tuple[str, ...] | Outcome:
+    def _find(self, question: Question, *, deadline: Deadline) -> tuple[str, ...] | Outcome:
         """Return the ids of all charges under our reference, as intents and as sessions or as what the charge was."""
         found: tuple[str, ...] = ()
         for is_hosted, find in ((False, self._find_intents), (True, self._find_sessions)):
             if question.charge is None or question.charge.is_hosted is is_hosted:
-                more = find(question, left=left)
+                more = find(question, deadline=deadline)
                 if not isinstance(more, tuple):
                     return more
                 found += more
         return found
 
-    def _find_intents(self, question: Question, *, left: _Left) -> tuple[str, ...] | Outcome:
+    def _find_intents(self, question: Question, *, deadline: Deadline) -> tuple[str, ...] | Outcome:
         since, is_ours = _since(question), answers.is_intent_of(question.reference)
 
         def list_page(after: str) -> object:
@@ -248,18 +238,18 @@ class StripeGateway:
                 params["starting_after"] = after
             return self._intents.list(params)
 
-        found = self._walk(list_page, is_ours, since=since, left=left)
+        found = self._walk(list_page, is_ours, since=since, deadline=deadline)
         if found is not None:
             return found
         # Too many to go through: search, which sees what is an hour old for certain.
         query = wording.search_query(question.reference)
-        result = self._ask(lambda: self._intents.search({"query": query, "limit": _PER_PAGE}), left=left)
+        result = self._ask(lambda: self._intents.search({"query": query, "limit": _PER_PAGE}), deadline=deadline)
         page = reading.read(result, partial(answers.read_page, is_ours=is_ours, since=0))
         if not isinstance(page, answers.Page):
             return page
         return reading.doubt("the search finds too many") if page.last else page.ours
 
-    def _find_sessions(self, question: Question, *, left: _Left) -> tuple[str, ...] | Outcome:
+    def _find_sessions(self, question: Question, *, deadline: Deadline) -> tuple[str, ...] | Outcome:
         def list_page(after: str) -> object:
             params: SessionListParams = {"limit": _PER_PAGE}
             if after:
@@ -267,7 +257,7 @@ class StripeGateway:
             return self._sessions.list(params)
 
         is_ours = answers.is_session_of(question.reference)
-        found = self._walk(list_page, is_ours, since=_since(question), left=left)
+        found = self._walk(list_page, is_ours, since=_since(question), deadline=deadline)
         return reading.doubt("there are too many checkout sessions to go through") if found is None else found
 
     def _walk(
@@ -276,13 +266,13 @@ class StripeGateway:
         is_ours: Callable[[Mapping[str, Any]], bool],
         *,
         since: int,
-        left: _Left,
+        deadline: Deadline,
     ) -> tuple[str, ...] | Outcome | None:
         """Go through a list; None when it goes on after as many pages as may be read."""
         found: tuple[str, ...] = ()
         after = ""
         for _ in range(_PAGES):
-            result = self._ask(partial(list_page, after), left=left)
+            result = self._ask(partial(list_page, after), deadline=deadline)
             page = reading.read(result, partial(answers.read_page, is_ours=is_ours, since=since))
             if not isinstance(page, answers.Page):
                 return page

@@ -16,6 +16,7 @@ from payments.domain.outcomes import (
     Undoing,
     Undone,
 )
+from payments.gateways.deadline import Deadline
 from tests.contract.paypal.asking import (
     AMOUNT_MINOR,
     KEY,
@@ -198,7 +199,7 @@ def test_a_payment_that_comes_after_the_end_is_refused(sandbox: SandboxProcess, 
     answer = paying.gateway._client.call(
         "POST",
         f"/v2/checkout/orders/{order}/authorize",
-        until=monotonic() + PATIENT_SECONDS,
+        deadline=Deadline(PATIENT_SECONDS),
         body={"payment_source": {"token": {"id": "tok_ok", "type": "BILLING_AGREEMENT"}}},
         key="late",
     )

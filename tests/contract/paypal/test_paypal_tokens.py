@@ -1,19 +1,12 @@
 """The access token: fetched when there is none, kept while it lives, given up when PayPal refuses it."""
 
 import base64
-import os
-import threading
-import warnings
 from collections.abc import Iterator
-from time import monotonic
-from types import SimpleNamespace
 
 import pytest
 
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import Authorized, Declined, InDoubt, NeverSent
-from payments.gateways import tokens
-from payments.gateways.tokens import TokenCache
 from tests.contract.paypal.asking import Paying, order_of
 from tests.contract.recording import Recorder
 from tests.contract.sandbox_server import API_KEY, SandboxProcess
@@ -130,49 +123,3 @@ def test_an_act_without_a_token_was_never_sent(heard: Paying, recorder: Recorder
 def test_the_token_counts_into_the_deadline(sandbox: SandboxProcess, paying: Paying) -> None:
     assert isinstance(paying.authorize(seconds=0.0), NeverSent)
     assert sandbox.ledger()["charges"] == []
-
-
-def test_a_token_is_given_up_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("payments.gateways.tokens.time", SimpleNamespace(monotonic=lambda: now))
-    cache = TokenCache()
-    assert cache.current() is None
-    cache.keep("A", life_seconds=100, asked_at_monotonic=1000.0)
-    now = 1039.0
-    assert cache.current() == "A"
-    now = 1040.0
-    assert cache.current() is None
-
-
-def test_only_the_refused_token_is_dropped() -> None:
-    cache = TokenCache()
-    cache.keep("new", life_seconds=1000, asked_at_monotonic=monotonic())
-    cache.drop("old")
-    assert cache.current() == "new"
-    cache.drop("new")
-    assert cache.current() is None
-    assert "secret" not in repr(cache._token or tokens._Token("secret", 0.0))
-
-
-def test_a_process_that_was_forked_off_waits_for_no_thread() -> None:
-    cache, is_done = TokenCache(), threading.Event()
-
-    def keep_on() -> None:
-        while not is_done.is_set():
-            cache.keep("A", life_seconds=1000, asked_at_monotonic=monotonic())
-            cache.current()
-
-    threads = [threading.Thread(target=keep_on) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Later Pythons warn of just what is tried here.
-        child = os.fork()
-    if child == 0:  # There is only this thread now.
-        cache.drop("A")
-        cache.keep("B", life_seconds=1000, asked_at_monotonic=monotonic())
-        os._exit(0 if cache.current() == "B" else 1)
-    is_done.set()
-    for thread in threads:
-        thread.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

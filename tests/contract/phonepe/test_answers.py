@@ -18,9 +18,9 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.gateways.phonepe import refunds
-from payments.gateways.phonepe.answers import FAILURES, read_creation, read_look_up, read_token, read_void
+from payments.gateways.phonepe.answers import FAILURES, NoToken, read_creation, read_look_up, read_token, read_void
 from payments.gateways.phonepe.refunds import RefundSeen
-from payments.gateways.phonepe.tokens import NoToken, Token
+from payments.gateways.tokens import Token
 from payments.gateways.transport import Answer, Broken, Refused
 from tests.contract.phonepe.asking import AMOUNT_MINOR, ORDER, act_request, charge_request, question
 

@@ -158,12 +158,6 @@ def test_wrong_credentials_are_told_as_what_they_are(sandbox: SandboxProcess) ->
     wrong.close()
 
 
-@pytest.mark.parametrize("missing", ["url", "token_url", "client_id", "client_version", "client_secret"])
-def test_a_gateway_without_its_settings_is_off(missing: str) -> None:
-    with pytest.raises(KeyError, match=missing):
-        PhonePeGateway.from_settings(settings_for("http://127.0.0.1:1", **{missing: ""}), connect_seconds=1)
-
-
 @pytest.fixture
 def restarted(sandbox: SandboxProcess, phonepe: Asking) -> Iterator[Asking]:
     """One whose token is of before the gateway's restart."""

@@ -9,9 +9,10 @@ from square import Square
 
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import Captured, Declined, InDoubt, NeverSent, Outcome, Pending, Undoing, Undone
+from payments.gateways.deadline import Deadline
 from payments.gateways.protocol import Question
 from payments.gateways.square.adapter import SquareGateway
-from payments.gateways.square.asking import Client, Deadline
+from payments.gateways.square.asking import Client
 from payments.gateways.transport import Answer, Broken, CallResult, Refused
 from tests.contract.square.asking import PAYMENT_ID, act_request, charge_request
 
