@@ -1,5 +1,6 @@
 """What must hold before anything starts: `manage.py check` refuses limits that do not fit, naming the numbers."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,6 +77,8 @@ def _gateway_problems(method: config.PaymentMethod) -> Iterator[str]:
         lacks = f"PAYMENT_GATEWAYS[{method.gateway!r}] lacks {' and '.join(missing)}"
         yield f"{lacks}: the gateway is off, and PAYMENT_METHODS[{method.name!r}] names it"
         return
+    if method.gateway == "stripe" and "STRIPE_LOG" in os.environ:
+        yield "STRIPE_LOG is set: Stripe's library would print requests, payment tokens included, to stderr"
     capabilities = registry.gateway(method.gateway).capabilities
     gateway, own = policies.gateway_window(method), f"PAYMENT_METHODS[{method.name!r}]"
     if not gateway.takes(window_minutes=method.window_minutes):
@@ -83,6 +86,8 @@ def _gateway_problems(method: config.PaymentMethod) -> Iterator[str]:
         yield f"{window} is not what the gateway {method.gateway!r} takes ({gateway})"
     if method.is_hosted and not capabilities.hosts_pages:
         yield f"{own}['hosted'] is True, and the gateway {method.gateway!r} has no page of its own"
+    if method.is_hosted and not config.returns().public_url:
+        yield f"{own}['hosted'] is True, and PAYMENT_PUBLIC_URL is empty: nobody would come back from there"
     if not method.is_hosted and not capabilities.takes_tokens:
         yield f"{own} needs 'hosted': True, as the gateway {method.gateway!r} takes no payment tokens"
     taken = method.currencies if capabilities.currencies is None else capabilities.currencies

@@ -45,7 +45,8 @@ COMPENSATION_TRANSITIONS: Mapping[CompensationState, frozenset[CompensationState
         _S.CALLING: frozenset({_S.DONE, _S.OWED, _S.IN_DOUBT, _S.NEEDS_REVIEW}),
         _S.IN_DOUBT: frozenset({_S.CALLING, _S.DONE, _S.NEEDS_REVIEW}),
         _S.NEEDS_REVIEW: frozenset({_S.OWED, _S.DONE}),
-        _S.DONE: frozenset(),
+        # Only when the gateway shows later that it was not done, or was undone (reopen).
+        _S.DONE: frozenset({_S.OWED, _S.NEEDS_REVIEW}),
     }
 )
 

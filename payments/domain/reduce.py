@@ -324,7 +324,9 @@ def _not_found(s: Situation) -> Verdict:
         return Verdict(AskAgain())
     if s.may_cancel_key:
         return Verdict(BeginCancel())
-    if s.is_absence_proven:
+    # A charge that was seen is not proven away: an account that does not see it would say the same.
+    is_known = bool(s.known_reference) and s.state is AttemptState.IN_DOUBT
+    if s.is_absence_proven and not is_known:
         return Verdict(_ended(FailureCode(s.doubt_code or FailureCode.CONFIRMATION_MISSING), s))
     return Verdict(AskAgain())
 

@@ -6,6 +6,7 @@ makes them afterwards with `make_call`. What is not in the table was never sent.
 
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -139,8 +140,12 @@ def _send(gateway: Gateway, call: Call, *, deadline_seconds: float) -> Outcome:
 
 
 def _spelled(outcome: Outcome) -> dict[str, object]:
-    # `code` and `detail` would be fine as they are; a list of charges is shown as text.
-    return {name: str(value) for name, value in asdict(outcome).items()}
+    # `code` and `detail` would be fine as they are; a list of charges is shown as text. Of an address that leads a
+    # customer to the gateway's page only the host: whoever has the whole of it can pay there.
+    said: dict[str, object] = {name: str(value) for name, value in asdict(outcome).items()}
+    if address := said.get("redirect_url"):
+        said["redirect_url"] = urlsplit(str(address)).netloc
+    return said
 
 
 def always_breaks_off(calls: QuerySet[GatewayCall]) -> bool:

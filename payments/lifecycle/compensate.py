@@ -155,11 +155,30 @@ def _request(row: Compensation, *, operation: Operation) -> GatewayRequest:
     if operation in {Operation.LOOK_UP, Operation.CANCEL_KEY}:
         return question(row.attempt, charge_reference=row.charge_reference)
     return ActRequest(
-        idempotency_key=row.public_id,
+        idempotency_key=_key(row),
         charge_reference=row.charge_reference,
         amount_minor=row.amount_minor,
         currency=row.currency,
     )
+
+
+def _key(row: Compensation) -> str:
+    """Choose the key of the next act: the last one again, as long as it may still do something or tell what it did.
+
+    A gateway that keeps answers repeats a failure, too, for as long as it knows the key. So once a look-up has begun
+    later than anything sent could still be executed, and what is owed is still to be done, the key is a new one.
+    """
+    asks = {Operation.LOOK_UP, Operation.CANCEL_KEY}
+    acts = list(row.gateway_calls.exclude(operation__in=asks).order_by("started_at", "id"))
+    if not acts:
+        return row.public_id
+    asked_at = row.gateway_calls.filter(operation=Operation.LOOK_UP).aggregate(at=Max("started_at"))["at"]
+    keeps_answers = registry.gateway(row.gateway).capabilities.key_life_seconds > 0
+    is_over = asked_at is not None and asked_at >= acts[-1].started_at + longest_in_flight(gateway=row.gateway)
+    if keeps_answers and is_over:
+        return f"{row.public_id}-{len({act.idempotency_key for act in acts}) + 1}"
+    last: str = acts[-1].idempotency_key
+    return last
 
 
 def _record(call: Call, *, outcome: Outcome) -> _Recorded:
@@ -237,10 +256,9 @@ def _apply(step: giveback.Step, *, row: Compensation, order: Order, reading: Rea
 
 
 def _is_exhausted(row: Compensation, *, now: datetime) -> bool:
-    # From its beginning, or from when a person last had it tried again.
-    begun_at: datetime = row.history.filter(from_state__in=["", CompensationState.NEEDS_REVIEW]).aggregate(
-        at=Max("at")
-    )["at"]
+    # From its beginning, or from when it was last opened again, by a person or by what the gateway showed.
+    opened = row.history.filter(from_state__in=["", CompensationState.NEEDS_REVIEW, CompensationState.DONE])
+    begun_at: datetime = opened.aggregate(at=Max("at"))["at"]
     return now - begun_at >= timedelta(seconds=config.limits().resolve_give_up_seconds)
 
 

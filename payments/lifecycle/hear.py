@@ -31,12 +31,14 @@ from payments.lifecycle.resolve import resolve_attempt
 from payments.lifecycle.settle import wait_seconds
 from payments.models import Compensation, GatewayCall, PaymentAttempt, WebhookEvent
 from payments.models.inbox import EventEnding
-from payments.transactions import after_commit, transaction
+from payments.transactions import after_commit, release_connection, transaction
 
 log = structlog.get_logger(__name__)
 
 GATEWAY = "gateway"
 _NO_ANSWERS = ("", "in_doubt", "never_sent")
+# Nor is "not found" one, to word of money: a list or a search may be behind what happened.
+_NO_ANSWERS_TO_MONEY = (*_NO_ANSWERS, "not_found")
 # What opens doors elsewhere is kept nowhere. PhonePe's whole proof is such a header.
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
@@ -53,6 +55,7 @@ def hear_event(*, gateway: str, headers: Mapping[str, str], body: bytes) -> bool
         message = "There is no such gateway."
         raise NotFound(message)
     now = clocks.database_now()
+    release_connection()  # To verify an event may take a question to the gateway.
     event = registry.gateway(gateway).read_event(headers=headers, body=body, unix_seconds=int(now.timestamp()))
     if isinstance(event, NotGenuine):
         log.warning("webhook_refused", gateway=gateway, reason=event.why, length_bytes=len(body))
@@ -88,6 +91,7 @@ def _store(event: Event, *, gateway: str, headers: Mapping[str, str], body: byte
         body=body,
         received_at=now,
         due_at=now,
+        due_since=now,
         published_at=now,
     )
     with transaction():
@@ -133,7 +137,7 @@ def _take(*, event_id: UUID) -> WebhookEvent | EventEnding | None:
         now = clocks.database_now()
         if now < row.due_at <= now + limits.longest_unresolved:
             return None
-        if row.tries and now - row.received_at >= timedelta(seconds=limits.resolve_give_up_seconds):
+        if row.tries and now - row.due_since >= timedelta(seconds=limits.resolve_give_up_seconds):
             # Here, so that one whose tries all break off ends, too.
             WebhookEvent.objects.filter(id=row.id).update(due_at=None, applied_at=now, ending=EventEnding.GIVEN_UP)
             log.error("webhook_given_up", gateway=row.gateway, event_id=row.event_id, payment_id=row.payment_id)
@@ -153,9 +157,9 @@ def _apply(row: WebhookEvent) -> EventEnding | None:
         return EventEnding.NOTHING_NEW
     if attempt.state in ASKED_ABOUT:
         if ask_soon(attempt_id=attempt.id):
-            resolve_attempt(attempt_id=attempt.id)
+            resolve_attempt(attempt_id=attempt.id, charge_reference=row.charge_reference)
     else:
-        call = _begin_question(attempt_id=attempt.id)
+        call = _begin_question(attempt_id=attempt.id, charge_reference=row.charge_reference)
         if call is not None:
             run_calls(call)
     return EventEnding.ASKED if _is_answered(row, attempt_id=attempt.id) else None
@@ -187,8 +191,11 @@ def _is_nothing_new(row: WebhookEvent, *, attempt: PaymentAttempt) -> bool:
     return tells is Tells.RETURNED and refunds.filter(amount_minor=attempt.amount_minor).exists()
 
 
-def _begin_question(*, attempt_id: UUID) -> Call | None:
-    """Begin a look-up of an attempt that nobody asks about. It takes no claim, so only money that moved acts."""
+def _begin_question(*, attempt_id: UUID, charge_reference: str) -> Call | None:
+    """Begin a look-up of an attempt that nobody asks about, of the very charge that the event names.
+
+    It takes no claim, so only money that moved acts.
+    """
     limits = config.limits()
     with transaction():
         if locks.lock_order_of(attempt_id=attempt_id) is None:
@@ -200,7 +207,7 @@ def _begin_question(*, attempt_id: UUID) -> Call | None:
         return begin_call(
             attempt=attempt,
             operation=Operation.LOOK_UP,
-            request=question(attempt),
+            request=question(attempt, charge_reference=charge_reference),
             reading=reading,
             deadline=timedelta(seconds=limits.gateway_total_seconds),
             actor=GATEWAY,
@@ -209,5 +216,6 @@ def _begin_question(*, attempt_id: UUID) -> Call | None:
 
 def _is_answered(row: WebhookEvent, *, attempt_id: UUID) -> bool:
     """Tell whether the gateway has answered something that it was asked after the event had come."""
-    calls = GatewayCall.objects.filter(attempt_id=attempt_id, compensation=None, started_at__gte=row.received_at)
-    return calls.filter(operation=Operation.LOOK_UP).exclude(outcome__in=_NO_ANSWERS).exists()
+    calls = GatewayCall.objects.filter(attempt_id=attempt_id, compensation=None, started_at__gte=row.due_since)
+    says_nothing = _NO_ANSWERS_TO_MONEY if row.tells == Tells.MONEY else _NO_ANSWERS
+    return calls.filter(operation=Operation.LOOK_UP).exclude(outcome__in=says_nothing).exists()

@@ -32,6 +32,7 @@ from payments.failpoints import reach
 from payments.gateways import registry
 from payments.lifecycle import settle
 from payments.lifecycle.calls import Call, checked_again, is_key_known, longest_in_flight
+from payments.lifecycle.reopen import reopen_what_stands
 from payments.models import GatewayCall, Order, PaymentAttempt
 from payments.transactions import transaction
 
@@ -81,6 +82,7 @@ def _record(call: Call, *, outcome: Outcome) -> Recorded:
             raise RuntimeError(message)
         situation = _situation(call, outcome=outcome, attempt=attempt, order=order, reading=reading)
         verdict = reduce(outcome, situation)
+        reopen_what_stands(outcome, call=call, attempt=attempt, order=order, now=reading.now)
         following = settle.apply(verdict, attempt=attempt, order=order, reading=reading, actor=call.actor)
         reach(f"{call.operation}.settled")
         if following is not None:

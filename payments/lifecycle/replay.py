@@ -47,10 +47,11 @@ def replay_events(events: Sequence[WebhookEvent]) -> int:
     """Make events due again; the rescue publishes their jobs. Returns how many it made due."""
     ids: list[UUID] = [event.id for event in events]
     with transaction():
+        now = clocks.database_now()
         count = (
             WebhookEvent.objects.filter(id__in=ids)
             .exclude(ending="")
-            .update(due_at=clocks.database_now(), applied_at=None, ending="", tries=0, published_at=None)
+            .update(due_at=now, due_since=now, applied_at=None, ending="", tries=0, published_at=None)
         )
     log.info("webhooks_replayed", events=count)
     return count

@@ -38,19 +38,21 @@ class NotResolved(enum.StrEnum):
     NOT_DUE = "not_due"  # Somebody asks right now, or it is too early.
 
 
-def resolve_attempt(*, attempt_id: UUID) -> AttemptState | NotResolved:
+def resolve_attempt(*, attempt_id: UUID, charge_reference: str = "") -> AttemptState | NotResolved:
     """Ask what became of an attempt and do what follows. Safe to run twice, at once or in turn.
+
+    `charge_reference` is the gateway's id of its charge, where word of it came and the attempt does not know it yet.
 
     Returns the state that the attempt was recorded in, or why there was nothing to ask.
     """
-    call = take_for_asking(attempt_id=attempt_id)
+    call = take_for_asking(attempt_id=attempt_id, charge_reference=charge_reference)
     if not isinstance(call, Call):
         log.info("resolve_skipped", reason=call.value)
         return call
     return run_calls(call)
 
 
-def take_for_asking(*, attempt_id: UUID) -> Call | NotResolved:
+def take_for_asking(*, attempt_id: UUID, charge_reference: str = "") -> Call | NotResolved:
     """Take a due attempt under a new fence and begin its look-up. A lapsed claim becomes a doubt here."""
     limits = config.limits()
     with transaction():
@@ -84,7 +86,7 @@ def take_for_asking(*, attempt_id: UUID) -> Call | NotResolved:
         call = begin_call(
             attempt=attempt,
             operation=Operation.LOOK_UP,
-            request=question(attempt),
+            request=question(attempt, charge_reference=attempt.gateway_reference or charge_reference),
             reading=reading,
             deadline=timedelta(seconds=limits.gateway_total_seconds),
             actor=RESOLVER,

@@ -37,6 +37,7 @@ class WebhookEvent(models.Model):
     body = models.BinaryField(help_text="Byte for byte as it came, at most 64 KB.")
     received_at = models.DateTimeField(help_text="Database time.")
     due_at = models.DateTimeField(null=True, blank=True, help_text="When somebody must look at it; empty when done.")
+    due_since = models.DateTimeField(help_text="When it came, or was replayed: what was asked before is no answer.")
     published_at = models.DateTimeField(null=True, blank=True, help_text="When a job for it was last published.")
     tries = models.PositiveIntegerField(default=0)
     applied_at = models.DateTimeField(null=True, blank=True, help_text="Database time of its ending.")

@@ -110,7 +110,7 @@ class StripeGateway:
 
         def refund(intent: str) -> object:
             return self._refunds.create(
-                {"payment_intent": intent, "amount": request.amount_minor, "expand": ["charge"]},
+                wording.refund_params(request, intent=intent),
                 {"idempotency_key": request.idempotency_key},
             )
 
@@ -211,8 +211,8 @@ class StripeGateway:
     def _retrieve(self, question: Question, charge: str, *, deadline: Deadline) -> Outcome:
         def retrieve() -> object:
             if _is_session(charge):
-                return self._sessions.retrieve(charge, {"expand": ["payment_intent.latest_charge"]})
-            return self._intents.retrieve(charge, {"expand": ["latest_charge"]})
+                return self._sessions.retrieve(charge, {"expand": ["payment_intent.latest_charge.refunds"]})
+            return self._intents.retrieve(charge, {"expand": ["latest_charge.refunds"]})
 
         return reading.read(
             self._ask(retrieve, deadline=deadline), partial(answers.read_charge, question=question, charge=charge)

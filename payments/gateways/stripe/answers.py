@@ -31,6 +31,7 @@ from payments.gateways.stripe.intents import (
     code_of,
     read_intent,
     read_session,
+    returned_of,
 )
 from payments.gateways.stripe.wording import MADE_BY, REFERENCE
 from payments.gateways.transport import Answer
@@ -42,7 +43,8 @@ _OK = HTTPStatus.OK
 _AT_THE_DOOR: Mapping[int, FailureCode] = MappingProxyType(
     {400: _C.INVALID_REQUEST, 401: _C.CONFIGURATION, 403: _C.CONFIGURATION, 404: _C.CONFIGURATION}
 )
-_PAID = (Captured, Authorized)
+_REFUSED = "invalid_request_error"  # The type of every error about the request itself.
+_LOCKED = "lock_timeout"
 
 
 def read_creation(answer: Answer, *, request: ChargeRequest) -> Outcome:
@@ -109,13 +111,13 @@ def read_expiry(answer: Answer, *, request: ActRequest) -> Outcome:
 def read_refund(answer: Answer, *, request: ActRequest, intent: str) -> Outcome:
     """Read the answer to a refund, with the charge that it belongs to: what was given back of it in all.
 
-    A refund that is still pending counts, as it does in Stripe's own sums: it can fail later, which an event tells.
+    Only what has succeeded counts: a refund that is pending may fail yet, and is asked about until it has ended.
     """
     reference = request.charge_reference
     if answer.status != _OK:
         # The refund may be less than the charge, so its amount says nothing of the intent.
         asked = Asked(amount_minor=None, currency=request.currency, intent=intent, shown_as=reference)
-        return _read_refusal(answer, asked=asked, reference=reference)
+        return _read_refusal(answer, asked=asked, reference=reference, stands=Captured)
     refund = content(answer)
     if [refund.get("payment_intent"), refund.get("amount"), refund.get("currency")] != [
         intent,
@@ -124,13 +126,13 @@ def read_refund(answer: Answer, *, request: ActRequest, intent: str) -> Outcome:
     ]:
         return doubt("a refund of something else", reference=reference)
     status = refund.get("status")
-    if status in {"failed", "canceled"}:
+    if status in ("failed", "canceled"):
         return declined(FAILURES, refund.get("failure_reason") or "unknown", reference=reference)
     charge = inner(refund, "charge")
-    taken, returned = charge.get("amount_captured"), charge.get("amount_refunded")
-    if charge.get("payment_intent") != intent or not is_amount(taken) or not is_amount(returned):
+    taken, returned = charge.get("amount_captured"), returned_of(charge)
+    if charge.get("payment_intent") != intent or not is_amount(taken):
         return doubt("a refund without its charge", reference=reference)
-    if status not in {"succeeded", "pending"} or not request.amount_minor <= returned <= taken:
+    if status != "succeeded" or returned is None or not request.amount_minor <= returned <= taken:
         return doubt(f"a refund that is {status!r}, {returned} of {taken} in all", reference=reference)
     if returned == taken:
         return Undone(how=Undoing.REFUNDED, reference=reference)
@@ -209,7 +211,10 @@ def read_refused_question(answer: Answer) -> NeverSent | InDoubt:
     return InDoubt(code=code, detail=_detail(answer, error))
 
 
-def _read_refusal(answer: Answer, *, asked: Asked, reference: str | None) -> Outcome:
+def _read_refusal(
+    answer: Answer, *, asked: Asked, reference: str | None, stands: type[Captured | Authorized] = Authorized
+) -> Outcome:
+    """Read a refusal. Whatever was to be done to a charge, after a declined card it `stands` as it stood before."""
     error = inner(content(answer), "error")
     code, detail = spelled(error.get("code") or error.get("type")), _detail(answer, error)
     if error.get("type") == "idempotency_error" or code == "idempotency_key_in_use":
@@ -217,10 +222,10 @@ def _read_refusal(answer: Answer, *, asked: Asked, reference: str | None) -> Out
         is_running = answer.status == HTTPStatus.CONFLICT
         return InDoubt(code=_C.KEY_IN_FLIGHT if is_running else _C.KEY_MISMATCH, detail=detail)
     if answer.status == HTTPStatus.PAYMENT_REQUIRED:
-        return _read_decline(answer, error=error, asked=asked, reference=reference)
+        return _read_decline(answer, error=error, asked=asked, reference=reference, stands=stands)
     if _is_limited(answer, error=error, code=code):
         return NeverSent(code=_C.RATE_LIMITED, detail=detail)
-    if answer.status in _AT_THE_DOOR and code:
+    if answer.status in _AT_THE_DOOR and error.get("type") == _REFUSED and code != _LOCKED:
         meaning = _AT_THE_DOOR[answer.status]
         if answer.status == HTTPStatus.BAD_REQUEST:
             meaning = FAILURES.codes.get(code, meaning)
@@ -236,7 +241,7 @@ def _is_limited(answer: Answer, *, error: Mapping[str, Any], code: str) -> bool:
     A lock is waited for inside it, and a card's own limits are looked at there: after either something may be there.
     """
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        is_inside = code == "lock_timeout" or error.get("type") == "card_error" or "payment_intent" in error
+        is_inside = code == _LOCKED or error.get("type") == "card_error" or "payment_intent" in error
         return bool(code) and not is_inside
     return answer.status == HTTPStatus.BAD_REQUEST and code == "rate_limit"
 
@@ -248,7 +253,14 @@ def _stands_idle(intent: object, *, asked: Asked) -> bool:
     return isinstance(seen, Declined | Undone) or (isinstance(seen, Pending) and is_untried)
 
 
-def _read_decline(answer: Answer, *, error: Mapping[str, Any], asked: Asked, reference: str | None) -> Outcome:
+def _read_decline(
+    answer: Answer,
+    *,
+    error: Mapping[str, Any],
+    asked: Asked,
+    reference: str | None,
+    stands: type[Captured | Authorized],
+) -> Outcome:
     """Read a 402: the card was declined. The intent inside has to be ours, and to stand as a declined one does."""
     seen = read_intent(error.get("payment_intent"), asked=asked)
     if isinstance(seen, InDoubt):
@@ -257,7 +269,7 @@ def _read_decline(answer: Answer, *, error: Mapping[str, Any], asked: Asked, ref
         return _contradiction(answer, seen)
     if reference is None:  # A new charge: the intent says itself why there is no money.
         return seen if isinstance(seen, Declined) else _contradiction(answer, seen)
-    if not isinstance(seen, _PAID):  # One that was to be captured or refunded stands as it stood before.
+    if not isinstance(seen, stands):
         return _contradiction(answer, seen)
     return declined(FAILURES, code_of(error), reference=reference)
 

@@ -7,7 +7,7 @@ from typing import Any
 from payments.gateways import marks
 from payments.gateways.protocol import Event, NotGenuine, Tells
 from payments.gateways.reading import LONGEST_CODE, LONGEST_ID, inner, is_storable
-from payments.gateways.stripe.wording import MADE_BY, REFERENCE
+from payments.gateways.stripe.wording import CHARGE, MADE_BY, REFERENCE
 
 _MOST_MARKS = 16  # One for each secret of the endpoint, of every scheme; more is nobody's honest header.
 _LONGEST_PAYMENT_ID = 64
@@ -39,10 +39,9 @@ _TELLS: Mapping[str, Tells] = {
         ),
         Tells.NO_MONEY,
     ),
-    **dict.fromkeys(
-        ("charge.refunded", "charge.refund.updated", "refund.created", "refund.updated", "refund.failed"),
-        Tells.RETURNED,
-    ),
+    # How a refund went on ("charge.refund.updated", "refund.updated", "refund.failed") is not here: it may have failed,
+    # also long after it was done.
+    **dict.fromkeys(("charge.refunded", "refund.created"), Tells.RETURNED),
 }
 
 
@@ -102,8 +101,10 @@ def _charge_of(told: Mapping[str, Any]) -> tuple[Any, Any]:
             return told.get("client_reference_id") or "", told.get("id") or ""
         case "payment_intent":
             charge = told.get("id")
-        case "charge" | "refund":
+        case "charge":
             charge = told.get("payment_intent")
+        case "refund":
+            charge = labels.get(CHARGE) or told.get("payment_intent")
         case _:
             return "", ""
     return labels.get(REFERENCE) or "", "" if MADE_BY in labels else charge or ""

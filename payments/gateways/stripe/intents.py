@@ -86,13 +86,32 @@ def _is_ours(intent: Mapping[str, Any], *, asked: Asked) -> bool:
 
 def _read_taken(intent: Mapping[str, Any], *, amount: int, reference: str) -> ChargeSeen | InDoubt:
     charge = inner(intent, "latest_charge")  # Asked for with the intent; a mere id says nothing of refunds.
-    returned = charge.get("amount_refunded")
-    amounts = [charge.get("amount"), charge.get("amount_captured")]
-    if amounts != [amount, amount] or not is_amount(returned) or returned > amount:
-        return doubt(f"the payment intent {intent['id']} succeeded with {[*amounts, returned]}", reference=reference)
+    amounts, returned = [charge.get("amount"), charge.get("amount_captured")], returned_of(charge)
+    if amounts != [amount, amount] or returned is None or returned > amount:
+        told = [*amounts, charge.get("amount_refunded")]
+        return doubt(f"the payment intent {intent['id']} succeeded with {told}", reference=reference)
     if returned == amount:
         return Undone(how=Undoing.REFUNDED, reference=reference)
     return Captured(reference=reference, refunded_minor=returned)
+
+
+def returned_of(charge: Mapping[str, Any]) -> int | None:
+    """Return what of a charge has gone back; None as long as that is not certain.
+
+    Stripe's sum counts a refund that is pending, which can fail yet. So each has to be shown, and to be over.
+    """
+    total, shown = charge.get("amount_refunded"), inner(charge, "refunds")
+    refunds = shown.get("data", [])
+    if not is_amount(total) or not isinstance(refunds, list) or shown.get("has_more"):
+        return None
+    returned = 0
+    for refund in map(inner, refunds):
+        status, amount = refund.get("status"), refund.get("amount")
+        if status == "succeeded" and is_amount(amount):
+            returned += amount
+        elif status not in ("failed", "canceled"):
+            return None
+    return returned if returned == total else None
 
 
 def _read_untaken(intent: Mapping[str, Any], *, status: object, reference: str) -> ChargeSeen | InDoubt:
@@ -138,7 +157,7 @@ def as_session(value: object, *, asked: Asked) -> Session | InDoubt:
     """Return the session that `value` is, if it is the one that was `asked` about."""
     session = inner(value)
     session_id, status, url = session.get("id"), session.get("status"), session.get("url")
-    if not is_text(session_id, longest=LONGEST_ID) or status not in {"open", "complete", "expired"}:
+    if not is_text(session_id, longest=LONGEST_ID) or status not in ("open", "complete", "expired"):
         return doubt("no checkout session where one belongs")
     is_ours = (
         session.get("mode") == "payment"

@@ -2,14 +2,14 @@
 
 from typing import Final, cast
 
-from stripe.params import PaymentIntentCreateParams
+from stripe.params import PaymentIntentCreateParams, RefundCreateParams
 from stripe.params.checkout import SessionCreateParams
 
-from payments.gateways.protocol import ChargeRequest
+from payments.gateways.protocol import ActRequest, ChargeRequest
 
 # Stripe finds neither intents nor sessions by a reference of ours; these labels tell which are. An intent that a
 # checkout session made is no charge of its own for us: the session is.
-REFERENCE, MADE_BY = "reference", "made_by"
+REFERENCE, MADE_BY, CHARGE = "reference", "made_by", "charge"
 CHECKOUT: Final = "checkout_session"
 
 # Of the API reference, "Create a Checkout Session", `expires_at`: 30 minutes to 24 hours after the creation. A window
@@ -72,6 +72,16 @@ def session_params(request: ChargeRequest, *, capture: bool) -> SessionCreatePar
     # of a later version than ours.
     cast("dict[str, object]", params)["payment_method_types"] = ["card"]
     return params
+
+
+def refund_params(request: ActRequest, *, intent: str) -> RefundCreateParams:
+    """Word a refund. Its label tells its events which charge it is of: a session's intent does not name the session."""
+    return {
+        "payment_intent": intent,
+        "amount": request.amount_minor,
+        "metadata": {CHARGE: request.charge_reference},
+        "expand": ["charge.refunds"],
+    }
 
 
 def search_query(reference: str) -> str:

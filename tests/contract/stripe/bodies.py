@@ -18,20 +18,31 @@ def answer(status: int, body: object) -> Answer:
     return Answer(status=status, headers={"content-type": "application/json"}, body=json.dumps(body).encode())
 
 
-def charge(**more: Any) -> JSON:
+def charge(*, amount_refunded: Any = 0, **more: Any) -> JSON:
+    """Return a charge, with the one refund that its sum is of."""
+    refunds = [given_back(amount_refunded)] if amount_refunded else []
     said = {
         "id": CHARGE,
         "object": "charge",
         "amount": AMOUNT_MINOR,
         "amount_captured": AMOUNT_MINOR,
-        "amount_refunded": 0,
+        "amount_refunded": amount_refunded,
         "captured": True,
         "currency": "usd",
         "payment_intent": INTENT,
         "refunded": False,
+        "refunds": refund_list(*refunds),
         "status": "succeeded",
     }
     return {**said, **more}
+
+
+def refund_list(*refunds: JSON, **more: Any) -> JSON:
+    return {"object": "list", "data": list(refunds), "has_more": False, **more}
+
+
+def given_back(amount: Any, status: str = "succeeded") -> JSON:
+    return {"id": f"re_{status}", "object": "refund", "amount": amount, "status": status}
 
 
 def intent(status: str, **more: Any) -> JSON:
@@ -61,7 +72,7 @@ def card_error(code: str = "card_declined", decline_code: str | None = "do_not_h
     return {name: value for name, value in error.items() if value is not None}
 
 
-def session(status: str, **more: Any) -> JSON:
+def session(status: Any, **more: Any) -> JSON:
     said = {
         "id": SESSION,
         "object": "checkout.session",

@@ -29,8 +29,10 @@ from tests.contract.stripe.bodies import (
     charge,
     declined_intent,
     error,
+    given_back,
     intent,
     refund,
+    refund_list,
     session,
 )
 
@@ -63,6 +65,20 @@ def refunded(status: int, body: object, *, amount_minor: int = AMOUNT_MINOR) -> 
         (intent("succeeded"), Captured(INTENT)),
         (intent("succeeded", latest_charge=charge(amount_refunded=250)), Captured(INTENT, refunded_minor=250)),
         (intent("succeeded", latest_charge=charge(amount_refunded=1250)), Undone(Undoing.REFUNDED, INTENT)),
+        (
+            intent("succeeded", latest_charge=charge(refunds=refund_list(given_back(1250, "failed")))),
+            Captured(INTENT),
+        ),
+        (
+            intent(
+                "succeeded",
+                latest_charge=charge(
+                    amount_refunded=1250,
+                    refunds=refund_list(given_back(1000), given_back(1250, "canceled"), given_back(250)),
+                ),
+            ),
+            Undone(Undoing.REFUNDED, INTENT),
+        ),
         (intent("requires_capture"), Authorized(INTENT)),
         (intent("processing"), Pending(INTENT, None)),
         (intent("requires_confirmation"), Pending(INTENT, None)),
@@ -99,6 +115,18 @@ def test_an_intent_is_seen_as_its_status_says(body: object, seen: ChargeSeen) ->
         intent("succeeded", latest_charge=None),
         intent("succeeded", latest_charge=charge(amount_captured=1249)),
         intent("succeeded", latest_charge=charge(amount_refunded=1251)),
+        # A refund that is not over may fail yet; a sum that is not shown in parts may be of one.
+        intent(
+            "succeeded", latest_charge=charge(amount_refunded=1250, refunds=refund_list(given_back(1250, "pending")))
+        ),
+        intent("succeeded", latest_charge=charge(refunds=refund_list(given_back(1250, "pending")))),
+        intent("succeeded", latest_charge=charge(refunds=refund_list(given_back(1250, "requires_action")))),
+        intent("succeeded", latest_charge=charge(amount_refunded=1250, refunds=refund_list())),
+        intent("succeeded", latest_charge=charge(amount_refunded=250, refunds=None)),
+        intent(
+            "succeeded", latest_charge=charge(amount_refunded=250, refunds=refund_list(given_back(250), has_more=True))
+        ),
+        intent("succeeded", latest_charge=charge(refunds={"data": 5})),
         intent("succeeded", latest_charge=charge(amount_refunded=-1)),
         intent("succeeded", latest_charge=charge(amount_refunded="0")),
         intent("requires_capture", amount_capturable=1249),
@@ -203,6 +231,11 @@ def test_a_creation_is_read_as_documented(status: int, body: object, outcome: Ou
         (200, declined_intent(), C.GATEWAY_ERROR, INTENT),
         (200, intent("canceled"), C.GATEWAY_ERROR, INTENT),
         (200, intent("succeeded", latest_charge=charge(amount_refunded=1250)), C.GATEWAY_ERROR, INTENT),
+        # Only what is wrong with the request itself is refused at the door.
+        (400, error("api_error"), C.GATEWAY_ERROR, ""),
+        (404, error("api_error"), C.GATEWAY_ERROR, ""),
+        (400, error("card_error", code="processing_error"), C.GATEWAY_ERROR, ""),
+        (400, error(code="lock_timeout"), C.GATEWAY_ERROR, ""),
     ],
 )
 def test_a_creation_that_proves_nothing_is_a_doubt(status: int, body: object, code: C, reference: str) -> None:
@@ -219,8 +252,9 @@ def test_a_capture_is_done_when_all_of_it_was_taken() -> None:
         assert captured(400, error(code=code)) == Declined(C.ALREADY_DONE, code, INTENT)
     declined = {"error": {**card_error(), "payment_intent": intent("requires_capture")}}
     assert captured(402, declined) == Declined(C.DECLINED, "do_not_honor", INTENT)
-    gone = {"error": {**card_error(), "payment_intent": intent("canceled")}}
-    assert isinstance(captured(402, gone), InDoubt)
+    for status in ("canceled", "succeeded"):
+        stands = {"error": {**card_error(), "payment_intent": intent(status)}}
+        assert isinstance(captured(402, stands), InDoubt)
 
 
 def test_a_void_is_done_when_the_intent_says_so_itself() -> None:
@@ -238,7 +272,6 @@ def test_a_void_is_done_when_the_intent_says_so_itself() -> None:
 
 def test_a_refund_says_what_was_given_back_in_all() -> None:
     assert refunded(200, refund()) == Undone(Undoing.REFUNDED, INTENT)
-    assert refunded(200, refund(status="pending")) == Undone(Undoing.REFUNDED, INTENT)
     part = refund(amount=250, charge=charge(amount_refunded=450))
     assert refunded(200, part, amount_minor=250) == Captured(INTENT, refunded_minor=450)
     failed = refund(status="failed", failure_reason="expired_or_canceled_card")
@@ -254,7 +287,10 @@ def test_a_refund_says_what_was_given_back_in_all() -> None:
         {"payment_intent": "pi_other"},
         {"amount": 1249},
         {"currency": "eur"},
+        {"status": "pending"},
         {"status": "requires_action"},
+        {"status": []},
+        {"charge": charge(amount_refunded=1250, refunds=refund_list(given_back(1250, "pending")))},
         {"status": None},
         {"charge": "ch_not_shown"},
         {"charge": charge(amount_refunded=1250, payment_intent="pi_other")},
@@ -295,6 +331,8 @@ def test_a_session_is_seen_with_the_intent_that_it_made_and_keeps_its_own_id(bod
         session("open", currency="eur"),
         session("open", mode="setup"),
         session("open", url="javascript:alert(1)"),
+        session([]),
+        session({}),
         session("open", payment_intent=intent("succeeded")),
         session("expired", payment_intent=intent("requires_capture")),
         session("expired", payment_intent=intent("succeeded")),

@@ -112,7 +112,7 @@ class StripeFace(Face):
     async def _fetch_intent(self, request: web.Request) -> web.StreamResponse:
         def prepare(call: Call, body: JSON) -> None:
             asked = _asked(request)
-            forms.check(asked, forms.expandable("latest_charge"))
+            forms.check(asked, forms.expandable("latest_charge", "latest_charge.refunds"))
             call.read = words.reading(
                 lambda: self._books.intent(call.charge_id),
                 lambda charge: objects.intent_object(charge, expand=_expand(asked)),

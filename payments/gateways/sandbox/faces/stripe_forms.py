@@ -129,6 +129,7 @@ def expandable(*paths: str) -> Fields:
     return {"expand": (f"a list of {', '.join(paths)}", _is_paths(frozenset(paths)))}
 
 
+_OF_A_SESSION = ("payment_intent", "payment_intent.latest_charge", "payment_intent.latest_charge.refunds")
 AMOUNT = (f"an integer from 1 to {LARGEST_AMOUNT}", _whole(least=1, most=LARGEST_AMOUNT))
 _FLAG = ("true or false", _one_of("true", "false"))
 _CURRENCY = ("three small letters", _is_currency)
@@ -149,7 +150,7 @@ CREATE_INTENT: Fields = {
     "description": ("a text", checks.is_text(longest=1000)),
     "statement_descriptor_suffix": ("a text of at most 22 characters", checks.is_text(longest=22)),
     "metadata": _LABELS,
-    **expandable("latest_charge"),
+    **expandable("latest_charge", "latest_charge.refunds"),
 }
 CREATE_SESSION: Fields = {
     "mode": ("payment", _one_of("payment")),
@@ -161,7 +162,7 @@ CREATE_SESSION: Fields = {
     "metadata": _LABELS,
     "payment_intent_data": ("an object", _is_object),
     "payment_method_types": _CARDS,
-    **expandable("payment_intent", "payment_intent.latest_charge"),
+    **expandable(*_OF_A_SESSION),
 }
 _INTENT_DATA: Fields = {
     "capture_method": _CAPTURE,
@@ -174,15 +175,15 @@ _PRODUCT: Fields = {
     "name": ("a text", checks.is_text(longest=250)),
     "description": ("a text", checks.is_text(longest=1000)),
 }
-CAPTURE: Fields = {"amount_to_capture": AMOUNT, **expandable("latest_charge")}
+CAPTURE: Fields = {"amount_to_capture": AMOUNT, **expandable("latest_charge", "latest_charge.refunds")}
 CANCEL: Fields = {
     "cancellation_reason": (
         "duplicate, fraudulent, requested_by_customer or abandoned",
         _one_of("duplicate", "fraudulent", "requested_by_customer", "abandoned"),
     ),
-    **expandable("latest_charge"),
+    **expandable("latest_charge", "latest_charge.refunds"),
 }
-EXPIRE: Fields = expandable("payment_intent", "payment_intent.latest_charge")
+EXPIRE: Fields = expandable(*_OF_A_SESSION)
 REFUND: Fields = {
     "payment_intent": ("the id of a payment intent", checks.is_text(longest=255)),
     "amount": AMOUNT,
@@ -191,7 +192,7 @@ REFUND: Fields = {
         _one_of("duplicate", "fraudulent", "requested_by_customer"),
     ),
     "metadata": _LABELS,
-    **expandable("charge"),
+    **expandable("charge", "charge.refunds"),
 }
 PAGE: Fields = {
     "limit": (f"an integer from 1 to {MOST_PER_PAGE}", _whole(least=1, most=MOST_PER_PAGE)),

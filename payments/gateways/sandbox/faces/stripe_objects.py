@@ -77,7 +77,8 @@ def intent_object(charge: Charge, *, expand: frozenset[str] = frozenset()) -> JS
     status, next_action, cancellation_reason = _intent_status(charge)
     latest: object = None
     if charge.status in _ATTEMPTED:
-        latest = charge_object(charge) if "latest_charge" in expand else charge.id
+        is_whole = any(path.startswith("latest_charge") for path in expand)
+        latest = charge_object(charge, expand=_inside("latest_charge", expand)) if is_whole else charge.id
     return {
         "id": intent_id(charge),
         "object": "payment_intent",
@@ -122,8 +123,8 @@ def _intent_status(charge: Charge) -> tuple[str, JSON | None, str | None]:
             return "canceled", None, "automatic"
 
 
-def charge_object(charge: Charge) -> JSON:
-    """Return the charge that the intent made."""
+def charge_object(charge: Charge, *, expand: frozenset[str] = frozenset()) -> JSON:
+    """Return the charge that the intent made, with what was given back of it if `refunds` is in `expand`."""
     is_declined = charge.status is Status.DECLINED
     failure = _card_error(charge.decline_code) if charge.decline_code is not None else {}
     return {
@@ -143,8 +144,20 @@ def charge_object(charge: Charge) -> JSON:
         "paid": not is_declined,
         "payment_intent": intent_id(charge),
         "refunded": charge.status is Status.REFUNDED,
+        **({"refunds": _refunds(charge)} if "refunds" in expand else {}),
         "status": "failed" if is_declined else "succeeded",
     }
+
+
+def _refunds(charge: Charge) -> JSON:
+    # The ledger keeps the sum, so it is shown as one refund.
+    returned = charge.amount_refunded_minor
+    refunds = [refund_object(charge, amount_minor=returned, expand=frozenset())] if returned else []
+    return {"object": "list", "data": refunds, "has_more": False, "url": f"/v1/charges/{charge.id}/refunds"}
+
+
+def _inside(name: str, expand: frozenset[str]) -> frozenset[str]:
+    return frozenset(path.removeprefix(f"{name}.") for path in expand if path.startswith(f"{name}."))
 
 
 def session_object(charge: Charge, *, expand: frozenset[str] = frozenset()) -> JSON:
@@ -154,9 +167,8 @@ def session_object(charge: Charge, *, expand: frozenset[str] = frozenset()) -> J
     intent: object = None
     if has_intent(charge):
         intent = intent_id(charge)
-        inner = frozenset(path.removeprefix("payment_intent.") for path in expand)
         if expand:
-            intent = intent_object(charge, expand=inner)
+            intent = intent_object(charge, expand=_inside("payment_intent", expand))
     return {
         "id": session_id(charge),
         "object": "checkout.session",
@@ -188,7 +200,7 @@ def refund_object(
         "id": f"re_{secrets.token_hex(12)}",
         "object": "refund",
         "amount": amount_minor,
-        "charge": charge_object(charge) if "charge" in expand else charge.id,
+        "charge": charge_object(charge, expand=_inside("charge", expand)) if expand else charge.id,
         "created": _unix(charge.updated_at),
         "currency": charge.currency.lower(),
         "metadata": {},
