@@ -37,6 +37,7 @@ from payments.lifecycle.calls import (
 )
 from payments.lifecycle.owe import owe
 from payments.lifecycle.record import NEGATIVES_NEEDED, fit, store_observation
+from payments.lifecycle.reopen import STANDS_AGAIN
 from payments.lifecycle.settle import announce_given_back, note_refund, wait_seconds
 from payments.lifecycle.transition import move_compensation
 from payments.limits import MAX_CALLS_PER_JOB
@@ -163,22 +164,26 @@ def _request(row: Compensation, *, operation: Operation) -> GatewayRequest:
 
 
 def _key(row: Compensation) -> str:
-    """Choose the key of the next act: the last one again, as long as it may still do something or tell what it did.
+    """Choose the key of the next act: the last one again, as long as it may still do something.
 
-    A gateway that keeps answers repeats a failure, too, for as long as it knows the key. So once a look-up has begun
-    later than anything sent could still be executed, and what is owed is still to be done, the key is a new one.
+    A gateway that keeps answers repeats a failure, too, or a success that was undone since, for as long as it knows the
+    key. So when the charge was seen standing after all that was sent had ended, the key is a new one.
     """
     asks = {Operation.LOOK_UP, Operation.CANCEL_KEY}
-    acts = list(row.gateway_calls.exclude(operation__in=asks).order_by("started_at", "id"))
+    acts = list(row.gateway_calls.exclude(operation__in=asks).exclude(outcome="never_sent").order_by("started_at"))
     if not acts:
         return row.public_id
+    longest = longest_in_flight(gateway=row.gateway)
+    # What was answered has ended; what was not may be executed for as long as anything may.
+    ends = [act.started_at + longest if act.outcome in {"", "in_doubt"} else act.finished_at for act in acts]
+    ended_at = max(at for at in ends if at is not None)
     asked_at = row.gateway_calls.filter(operation=Operation.LOOK_UP).aggregate(at=Max("started_at"))["at"]
-    keeps_answers = registry.gateway(row.gateway).capabilities.key_life_seconds > 0
-    is_over = asked_at is not None and asked_at >= acts[-1].started_at + longest_in_flight(gateway=row.gateway)
-    if keeps_answers and is_over:
-        return f"{row.public_id}-{len({act.idempotency_key for act in acts}) + 1}"
-    last: str = acts[-1].idempotency_key
-    return last
+    reopened_at = row.history.filter(reason=STANDS_AGAIN).aggregate(at=Max("at"))["at"]
+    seen_at = max((at for at in (asked_at, reopened_at) if at is not None), default=None)
+    if seen_at is None or seen_at < ended_at or not registry.gateway(row.gateway).capabilities.key_life_seconds:
+        last: str = acts[-1].idempotency_key
+        return last
+    return f"{row.public_id}-{len({act.idempotency_key for act in acts}) + 1}"
 
 
 def _record(call: Call, *, outcome: Outcome) -> _Recorded:

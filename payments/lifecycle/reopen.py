@@ -17,6 +17,8 @@ from payments.lifecycle.calls import Call
 from payments.lifecycle.transition import move_compensation
 from payments.models import Compensation, GatewayCall, Order, PaymentAttempt
 
+STANDS_AGAIN = "stands_again"
+
 log = structlog.get_logger(__name__)
 
 
@@ -51,7 +53,7 @@ def _contradicted(charge: Captured | Authorized, *, call: Call, attempt: Payment
 
 
 def _reopen(row: Compensation, charge: ChargeSeen, *, order: Order, now: datetime, actor: str) -> None:
-    reason, evidence = "stands_again", {"seen": type(charge).__name__.lower(), "reference": charge.reference}
+    reason, evidence = STANDS_AGAIN, {"seen": type(charge).__name__.lower(), "reference": charge.reference}
     if row.kind == CompensationKind.VOID:
         owed = CompensationState.OWED
         move_compensation(row, to=owed, now=now, actor=actor, reason=reason, due_at=now, evidence=evidence, tries=0)

@@ -1,6 +1,9 @@
 """Methods that are paid on the gateway's own page: submitted without a token, which the others cannot be."""
 
+from collections.abc import MutableMapping
 from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.auth.models import User
@@ -14,7 +17,7 @@ from payments.domain.errors import PaymentError, TokenRefused, TokenRequired, Un
 from payments.gateways.protocol import Capabilities
 from payments.gateways.sandbox.adapter import SandboxGateway
 from payments.models import PaymentAttempt, StockItem
-from tests import factories
+from tests import doubts, factories
 from tests.contract.sandbox_server import SandboxProcess
 from tests.factories import steps
 from tests.integration.api_client import Api, problem
@@ -136,6 +139,33 @@ def test_a_method_that_its_gateway_cannot_do_refuses_to_start(
     with pytest.raises(SystemCheckError) as refused:
         call_command("check")
     assert named in str(refused.value)
+
+
+def test_a_hosted_method_needs_a_way_back(settings: Settings, sandbox: SandboxProcess) -> None:
+    settings.PAYMENT_METHODS = {"it": {"gateway": "sandbox", "hosted": True}}
+    settings.PAYMENT_PUBLIC_URL = ""
+    with pytest.raises(SystemCheckError, match="nobody would come back"):
+        call_command("check")
+
+
+def test_stripes_library_must_not_print_requests(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, sandbox: SandboxProcess
+) -> None:
+    settings.PAYMENT_GATEWAYS = {**settings.PAYMENT_GATEWAYS, "stripe": {"api_key": "sk_test_1"}}
+    settings.PAYMENT_METHODS = {"it": {"gateway": "stripe"}}
+    call_command("check")
+    monkeypatch.setenv("STRIPE_LOG", "debug")
+    with pytest.raises(SystemCheckError, match="STRIPE_LOG is set"):
+        call_command("check")
+
+
+def test_the_address_of_a_page_where_somebody_pays_is_in_no_log(
+    customer: User, item: StockItem, sandbox: SandboxProcess, captured_logs: list[MutableMapping[str, Any]]
+) -> None:
+    attempt = doubts.confirming(customer=customer, item=item)
+    (answered,) = [entry for entry in captured_logs if entry["event"] == "gateway_answered"]
+    assert answered["redirect_url"] == urlsplit(sandbox.url).netloc
+    assert attempt.redirect_url not in str(captured_logs)
 
 
 @pytest.mark.parametrize("number", ["4242424242424242", "4242-4242-4242-4242", "4242424242424241"])

@@ -1,10 +1,13 @@
 """Events are kept as they came, and applied once more when a person asks for it."""
 
+from datetime import timedelta
 from io import StringIO
 
+import pgtrigger
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db.models import F
 from django.test import Client
 
 from payments import clocks, lifecycle
@@ -85,6 +88,30 @@ def test_replaying_it_a_hundred_times_has_one_effect(attempt: PaymentAttempt, sa
     assert the_event().ending == "nothing_new"
     assert sandbox.operations() == PAID
     assert GatewayCall.objects.filter(operation="look_up").count() == 1
+
+
+def test_an_answer_from_before_the_replay_does_not_settle_it(attempt: PaymentAttempt, sandbox: SandboxProcess) -> None:
+    send(event(attempt))
+    assert apply(the_event()) == "asked"
+    replay("--event-id", "evt_1")
+    assert apply(the_event()) is None  # It was asked a moment ago, and is not asked again so soon.
+    doubts.age_calls(attempt, hours=0.01)
+    assert apply(the_event()) == "asked"
+    assert GatewayCall.objects.filter(operation="look_up").count() == 2
+
+
+def test_one_that_came_long_ago_is_tried_for_as_long_as_a_new_one(
+    attempt: PaymentAttempt, sandbox: SandboxProcess
+) -> None:
+    send(event(attempt))
+    apply(the_event())
+    with pgtrigger.ignore("payments.WebhookEvent:webhook_event_facts"):
+        WebhookEvent.objects.update(received_at=F("received_at") - timedelta(days=30))
+    replay("--event-id", "evt_1")
+    sandbox.behave("unavailable", operation="all")
+    for _ in range(3):
+        assert apply(the_event()) is None
+    assert the_event().tries == 3
 
 
 def test_one_that_is_due_already_is_left_alone(attempt: PaymentAttempt) -> None:

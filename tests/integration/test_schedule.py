@@ -11,6 +11,12 @@ from project.celery import app
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def empty_schedule() -> None:
+    """Begin without a schedule: that of the database is written by whoever starts a system."""
+    PeriodicTask.objects.all().delete()
+
+
 def outcomes() -> set[Written]:
     return {result.written for result in write_schedule()}
 

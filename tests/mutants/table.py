@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant(
         "every try of a refund has a key of its own",
         "payments/lifecycle/compensate.py",
-        "        idempotency_key=row.public_id,",
+        "        idempotency_key=_key(row),",
         '        idempotency_key=f"{row.public_id}-{row.fence}",',
         ("tests/integration/test_compensate.py",),
     ),

@@ -278,6 +278,14 @@ def test_nothing_found_where_keys_cannot_be_cancelled_needs_proof() -> None:
     assert reduce(NotFound(), closed(proven)) == Verdict(Expire())
 
 
+def test_a_charge_that_was_seen_is_not_proven_away() -> None:
+    seen = replace(ASKED, may_replay=False, may_cancel_key=False, is_absence_proven=True, known_reference="ch_1")
+    assert reduce(NotFound(), seen) == Verdict(AskAgain())
+    assert reduce(NotFound(), closed(seen)) == Verdict(AskAgain())
+    waited = replace(seen, state=AttemptState.CONFIRMING)  # Nothing that pays was sent: it lapsed.
+    assert reduce(NotFound(), closed(waited)) == Verdict(Expire())
+
+
 @pytest.mark.parametrize("how", [Undoing.BARRED, Undoing.VOIDED, Undoing.EXPIRED])
 def test_what_was_undone_ends_the_attempt(how: Undoing) -> None:
     undone = Undone(how, None if how is Undoing.BARRED else "ch_1")

@@ -20,12 +20,13 @@ class Status(enum.StrEnum):
 
 
 class Settlement(enum.StrEnum):
-    """How a pending charge can be decided."""
+    """How a pending charge can be decided, and what the world may do to one later."""
 
     PAY = "pay"
     DECLINE = "decline"
     CANCEL = "cancel"
     EXPIRE = "expire"  # As if its time were over.
+    FAIL_REFUND = "fail_refund"  # The bank sends back what was refunded.
 
 
 class Cause(enum.StrEnum):

@@ -52,6 +52,8 @@ def settle(charge: Charge, *, settlement: Settlement, now: dt.datetime) -> Chang
     """Decide a pending charge: the customer (or a timer, or a test) paid, was declined, or gave up; or let it lapse."""
     if settlement is Settlement.EXPIRE:
         return expire(charge, now=now)
+    if settlement is Settlement.FAIL_REFUND:
+        return _fail_refund(charge, now=now)
     if charge.status is not Status.PENDING:
         return _illegal(charge, "settled")
     match settlement:
@@ -64,6 +66,13 @@ def settle(charge: Charge, *, settlement: Settlement, now: dt.datetime) -> Chang
             return Change(charge=declined, event_type="charge.declined")
         case Settlement.CANCEL:
             return void(charge, now=now)
+
+
+def _fail_refund(charge: Charge, *, now: dt.datetime) -> Change | Refused:
+    if not charge.amount_refunded_minor:
+        return _illegal(charge, "left unrefunded")
+    failed = _moved(charge, now=now, status=Status.CAPTURED, amount_refunded_minor=0)
+    return Change(charge=failed, event_type="charge.refund_failed")
 
 
 def act(charge: Charge, *, command: Act, now: dt.datetime) -> Change | Refused:
