@@ -2,7 +2,13 @@
 
 from payments.gateways.paypal.adapter import PayPalGateway
 from tests.contract.bench import CONNECT_SECONDS, DECLINES, Bench
+from tests.contract.published import Described
 from tests.contract.sandbox_server import API_KEY, WEBHOOK_SECRET
+
+DESCRIBED = Described(
+    files=("paypal.orders.json", "paypal.payments.json", "paypal.webhooks.json"),
+    listed_headers=("paypal-", "prefer"),
+)
 
 
 def settings(url: str, _events_url: str = "") -> dict[str, str]:

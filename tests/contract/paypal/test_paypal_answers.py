@@ -22,7 +22,8 @@ from payments.gateways.paypal.orders import FAILURES, Asked, Order, judge, read_
 from payments.gateways.paypal.wording import Intent, amount_minor, money
 from payments.gateways.protocol import ActRequest
 from payments.gateways.transport import Answer
-from tests.contract.paypal import bodies, published
+from tests.contract import published
+from tests.contract.paypal import bodies
 from tests.contract.paypal.bodies import ORDER, REFERENCE, answer, authorization, capture, order, refund, refusal
 
 C = FailureCode

@@ -8,8 +8,9 @@ import pytest
 
 from payments.domain.outcomes import Authorized, Captured, Declined, NotFound, Pending, Undone
 from payments.gateways.protocol import Event
-from tests.contract.paypal import published
 from tests.contract.paypal.asking import Paying, charge_request, order_of
+from tests.contract.paypal.bench import DESCRIBED
+from tests.contract.published import complaints_about_answer, complaints_about_request
 from tests.contract.recording import Exchange, Recorder
 from tests.contract.sandbox_server import SandboxProcess
 
@@ -18,7 +19,6 @@ WEBHOOK_ID = "1JE4291016473214C"
 
 @pytest.fixture
 def recorder(sandbox: SandboxProcess) -> Iterator[Recorder]:
-    published.load("paypal.orders.json")
     with Recorder(upstream=sandbox.url, prefix="/paypal") as started:
         yield started
 
@@ -31,15 +31,8 @@ def heard(recorder: Recorder) -> Iterator[Paying]:
 
 def assert_as_described(calls: list[Exchange]) -> None:
     for call in calls:
-        said = (call.method, call.path, call.body, call.status, call.answer)
-        asked = published.complaints_about_request(
-            method=call.method, path=call.path, headers=call.headers, body=call.body
-        )
-        assert asked == [], said
-        answered = published.complaints_about_answer(
-            method=call.method, path=call.path, status=call.status, answer=call.answer
-        )
-        assert answered == [], said
+        assert complaints_about_request(call, by=DESCRIBED) == [], call
+        assert complaints_about_answer(call, by=DESCRIBED) == [], call
 
 
 def shapes(calls: list[Exchange]) -> list[str]:
@@ -115,11 +108,7 @@ def test_an_unpaid_order_is_ended(heard: Paying, recorder: Recorder) -> None:
 @pytest.mark.parametrize("token", ["tok_declined", "tok_stolen_card", "tok_authentication_required"])
 def test_refusals_are_worded_as_paypal_words_them(heard: Paying, recorder: Recorder, token: str) -> None:
     assert isinstance(heard.authorize(charge_request(token=token)), Declined)
-    asked = [
-        published.complaints_about_request(method=call.method, path=call.path, headers=call.headers, body=call.body)
-        for call in recorder.calls
-    ]
-    assert asked == [[], []]
+    assert [complaints_about_request(call, by=DESCRIBED) for call in recorder.calls] == [[], []]
 
 
 def test_the_same_attempt_makes_the_same_requests_byte_for_byte(heard: Paying, recorder: Recorder) -> None:

@@ -3,11 +3,14 @@
 from payments.domain.failures import FailureCode
 from payments.gateways.square.adapter import SquareGateway
 from tests.contract.bench import CONNECT_SECONDS, DECLINES, Bench
+from tests.contract.published import Described
 from tests.contract.sandbox_server import API_KEY, WEBHOOK_SECRET
 
 LOCATION = "LSANDBOX"
 MERCHANT = "MLSANDBOX"
 NOTIFICATION_URL = "http://127.0.0.1:8000/api/webhooks/square/"
+# A refusal is an answer like any other there, with `errors` in it.
+DESCRIBED = Described(files=("square.payments.json",), otherwise="200")
 
 
 def settings(url: str, events_url: str = "") -> dict[str, str]:

@@ -13,10 +13,10 @@ from square.core.api_error import ApiError
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import Authorized, Captured, Declined, Outcome, Pending, Undoing, Undone
 from payments.gateways.protocol import Event, Tells
+from tests.contract.published import complaints_about_object
 from tests.contract.sandbox_server import API_KEY, WEBHOOK_SECRET, SandboxProcess, wait_until
 from tests.contract.square.asking import PAYMENT_ID, Asking
-from tests.contract.square.bench import make
-from tests.contract.square.description import check_schema, needs_description
+from tests.contract.square.bench import DESCRIBED, make
 from tests.receiver import Receiver, listening
 
 KEY = {"Authorization": f"Bearer {API_KEY}"}
@@ -90,12 +90,12 @@ def test_a_page_is_heard_of_when_somebody_pays(told: Asking, shop: Receiver, san
     assert (of_the_payment.tells, of_the_payment.payment_id) == (Tells.MONEY, PAYMENT_ID)
 
 
-@needs_description
 def test_an_event_shows_a_payment_as_square_describes_it(told: Asking, shop: Receiver) -> None:
     told.capture(reference_of(told.authorize()))
     heard(told, shop, count=2)
     for request in shop.requests:
-        check_schema(request.payload["data"]["object"]["payment"], "Payment")
+        shown = request.payload["data"]["object"]["payment"]
+        assert complaints_about_object(shown, name="Payment", by=DESCRIBED) == [], shown
 
 
 def test_a_hold_that_nobody_takes_expires_by_itself(sandbox: SandboxProcess, square: Asking) -> None:

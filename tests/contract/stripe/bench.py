@@ -2,7 +2,12 @@
 
 from payments.gateways.stripe.adapter import StripeGateway
 from tests.contract.bench import CONNECT_SECONDS, DECLINES, Bench
+from tests.contract.published import Described
 from tests.contract.sandbox_server import API_KEY, WEBHOOK_SECRET
+
+# Of sessions ours describe the requests only.
+DESCRIBED_REQUESTS = Described(files=("stripe.requests.json",))
+DESCRIBED_ANSWERS = Described(files=("stripe.payments.json",), otherwise="default")
 
 
 def settings(url: str, _events_url: str = "") -> dict[str, str]:

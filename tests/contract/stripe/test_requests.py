@@ -9,6 +9,8 @@ import stripe
 from payments.domain.outcomes import Authorized, Captured, Declined, Pending, Undone
 from payments.gateways.stripe.adapter import StripeGateway
 from payments.gateways.stripe.client import API_VERSION
+from tests.contract.forms import decoded
+from tests.contract.published import complaints_about_answer, complaints_about_request
 from tests.contract.recording import Exchange, Recorder
 from tests.contract.sandbox_server import API_KEY, SandboxProcess
 from tests.contract.stripe.asking import (
@@ -25,8 +27,7 @@ from tests.contract.stripe.asking import (
     in_a_while,
     ledger_id,
 )
-from tests.contract.stripe.bench import make
-from tests.contract.stripe.published import complaints_about_answer, complaints_about_request, decoded
+from tests.contract.stripe.bench import DESCRIBED_ANSWERS, DESCRIBED_REQUESTS, make
 
 
 @pytest.fixture
@@ -83,33 +84,17 @@ def test_every_request_is_one_that_stripe_describes(
     do_everything(gateway, sandbox)
     assert len(set(recorder.paths)) >= 10
     for seen in recorder.exchanges:
-        told = complaints_about_request(method=seen.method, target=seen.target, body=seen.body)
-        assert told == [], f"{seen.method} {seen.target} {seen.body.decode()}"
+        assert complaints_about_request(seen, by=DESCRIBED_REQUESTS) == [], seen
 
 
 def test_every_answer_of_the_face_is_one_that_stripe_describes(
     gateway: StripeGateway, recorder: Recorder, sandbox: SandboxProcess
 ) -> None:
     do_everything(gateway, sandbox)
-    # Of sessions our description has the requests only.
     described = [seen for seen in recorder.exchanges if "checkout" not in seen.target]
     assert {seen.status for seen in described} == {200, 402}
     for seen in described:
-        told = complaints_about_answer(method=seen.method, target=seen.target, status=seen.status, answer=seen.content)
-        assert told == [], f"{seen.method} {seen.target} {seen.answer!r}"
-
-
-def test_the_description_can_object() -> None:
-    def complaints(body: bytes, target: str = "/v1/payment_intents") -> list[str]:
-        return complaints_about_request(method="POST", target=target, body=body)
-
-    assert complaints(b"amount=1&currency=usd") == []
-    assert complaints(b"amount=x&currency=usd") == ["body.amount is 'x', no integer"]
-    assert complaints(b"currency=usd") == ["body lacks amount"]
-    assert complaints(b"amount=1&currency=usd&wrong=1") == ["body has the unknown field wrong"]
-    assert complaints(b"amount=1&currency=usd&confirm=yes") == ["body.confirm is 'yes', no boolean"]
-    assert complaints(b"", target="/v1/payment_intent") == ["there is no POST /v1/payment_intent"]
-    assert complaints_about_request(method="GET", target="/v1/payment_intents?created[since]=1", body=b"") != []
+        assert complaints_about_answer(seen, by=DESCRIBED_ANSWERS) == [], seen
 
 
 def test_each_request_names_version_key_and_nothing_of_us(
