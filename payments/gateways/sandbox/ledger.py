@@ -139,12 +139,23 @@ class Ledger:
         rows = self._db.execute(f"{_SELECT_CHARGE} WHERE idempotency_key = ? ORDER BY rowid DESC LIMIT 100", (key,))
         return [_to_charge(row) for row in rows]
 
-    def charges_made(self, *, dialect: str, since: str, after: str | None, limit: int) -> list[Charge]:
-        """Return at most `limit` charges of a dialect made from `since` on, newest first; those after one, if named."""
+    def charges_made(
+        self,
+        *,
+        dialect: str,
+        since: str,
+        until: str | None = None,
+        after: str | None = None,
+        is_newest_first: bool = True,
+        limit: int,
+    ) -> list[Charge]:
+        """Return at most `limit` charges of a dialect made from `since` to `until`; those after one, if named."""
+        order, beyond = ("DESC", "<") if is_newest_first else ("ASC", ">")
         rows = self._db.execute(
-            f"{_SELECT_CHARGE} WHERE dialect = ?1 AND created_at >= ?2"  # noqa: S608  # our own names
-            " AND (?3 IS NULL OR rowid < (SELECT rowid FROM charges WHERE id = ?3)) ORDER BY rowid DESC LIMIT ?4",
-            (dialect, since, after, limit),
+            f"{_SELECT_CHARGE} WHERE dialect = ?1 AND created_at >= ?2 AND (?3 IS NULL OR created_at <= ?3)"  # noqa: S608  # our own names
+            f" AND (?4 IS NULL OR rowid {beyond} (SELECT rowid FROM charges WHERE id = ?4))"
+            f" ORDER BY rowid {order} LIMIT ?5",
+            (dialect, since, until, after, limit),
         )
         return [_to_charge(row) for row in rows]
 
@@ -158,19 +169,6 @@ class Ledger:
             f"{_SELECT_CHARGE} WHERE settles_at <= ?1 AND status = 'pending' LIMIT ?2", (now, limit)
         ).fetchall()
         return [_to_charge(row) for row in rows]
-
-    def charges_after(
-        self, row: int, *, dialect: str, begin: str, end: str, descending: bool, limit: int
-    ) -> list[tuple[int, Charge]]:
-        """Return at most `limit` charges of a dialect, made between two times, with their rows, from `row` on."""
-        order, beyond = ("DESC", "<") if descending else ("ASC", ">")
-        rows = self._db.execute(
-            f"SELECT rowid, {', '.join(_CHARGE_COLUMNS)} FROM charges"  # noqa: S608  # our own names
-            f" WHERE dialect = ? AND created_at >= ? AND created_at <= ? AND (? = 0 OR rowid {beyond} ?)"
-            f" ORDER BY rowid {order} LIMIT ?",
-            (dialect, begin, end, row, row, limit),
-        ).fetchall()
-        return [(int(found["rowid"]), _to_charge(found)) for found in rows]
 
     def refunds_of(self, charge_id: str) -> list[Row]:
         """Return what was given back of a charge, refund by refund, oldest first."""

@@ -155,6 +155,30 @@ def test_payments_of_another_place_are_not_listed(sandbox: SandboxProcess, clien
     assert [payment.reference_id for payment in client.payments.list(location_id="LOTHER")] == ["r"]
 
 
+@pytest.mark.parametrize("order", ["ASC", "DESC"])
+def test_payments_are_listed_page_by_page(sandbox: SandboxProcess, order: str) -> None:
+    made = [
+        post(sandbox, "payments", {**GOOD, "idempotency_key": f"k{number}"}).json()["payment"]["id"]
+        for number in range(5)
+    ]
+    asked: dict[str, str] = {"sort_order": order, "limit": "2"}
+    pages: list[list[str]] = []
+    while True:
+        page = httpx.get(f"{sandbox.url}/square/v2/payments", params=asked, headers=KEY, trust_env=False).json()
+        pages.append([payment["id"] for payment in page["payments"]])
+        if "cursor" not in page:
+            break
+        asked["cursor"] = page["cursor"]
+    expected = made if order == "ASC" else made[::-1]
+    assert pages == [expected[:2], expected[2:4], expected[4:]]
+
+
+def test_a_cursor_that_no_page_named_is_refused(sandbox: SandboxProcess) -> None:
+    asked = {"cursor": "next"}
+    refused = httpx.get(f"{sandbox.url}/square/v2/payments", params=asked, headers=KEY, trust_env=False)
+    assert refused.status_code == httpx.codes.BAD_REQUEST
+
+
 def test_the_sdk_reads_what_the_face_answers(client: Square) -> None:
     made = client.payments.create(
         source_id="tok_ok", idempotency_key="k", amount_money={"amount": 1000, "currency": "USD"}, reference_id="r"

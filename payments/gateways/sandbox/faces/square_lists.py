@@ -25,7 +25,8 @@ def _time(text: str) -> dt.datetime | None:
 
 _TIME = ("a time with its zone", lambda value: isinstance(value, str) and _time(value) is not None)
 _WHOLE = ("a whole number", lambda value: isinstance(value, str) and value.isascii() and value.isdecimal())
-LINK_QUERY: dict[str, tuple[str, checks.Check]] = {"cursor": _WHOLE, "limit": _WHOLE}
+_CURSOR = ("what a page before named", lambda value: isinstance(value, str) and value.startswith("ch_"))
+LINK_QUERY: dict[str, tuple[str, checks.Check]] = {"cursor": _CURSOR, "limit": _WHOLE}
 PAYMENT_QUERY: dict[str, tuple[str, checks.Check]] = {
     **LINK_QUERY,
     "begin_time": _TIME,
@@ -81,17 +82,17 @@ def _page(
     begin, end = _time(query.get("begin_time", "")), _time(query.get("end_time", ""))
     limit = int(query.get("limit", _MOST_PER_PAGE))
     limit = limit if 0 < limit <= _MOST_PER_PAGE else _MOST_PER_PAGE
-    rows = engine.ledger.charges_after(
-        int(query.get("cursor", 0)),
+    made = engine.ledger.charges_made(
         dialect=dialect,
-        begin=stamp(begin or now - _LONGEST_AGO),
-        end=stamp(end or now),
-        descending=query.get("sort_order", "DESC") == "DESC",
+        since=stamp(begin or now - _LONGEST_AGO),
+        until=stamp(end or now),
+        after=query.get("cursor"),
+        is_newest_first=query.get("sort_order", "DESC") == "DESC",
         limit=limit,
     )
-    found = [engine.look_up(charge.id) for _, charge in rows]
+    found = [engine.look_up(charge.id) for charge in made]
     shown = [show(charge) for charge in found if charge is not None and is_asked_for(charge)]
     page: JSON = {name: shown} if shown else {}
-    if len(rows) == limit:
-        page["cursor"] = str(rows[-1][0])
+    if len(made) == limit:
+        page["cursor"] = made[-1].id
     return Answer(200, json.dumps(page))
