@@ -7,6 +7,7 @@ import pytest
 
 from tests.contract.asking import Asking
 from tests.contract.sandbox_server import SandboxProcess
+from tests.receiver import Receiver, listening
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,13 @@ def sandbox(process: SandboxProcess) -> SandboxProcess:
 def pool() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as threads:
         yield threads
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A host that is told what happens."""
+    with listening() as started:
+        yield started
 
 
 @pytest.fixture

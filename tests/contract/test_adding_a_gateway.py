@@ -16,7 +16,7 @@ from tests.contract.suite import test_events as events
 from tests.contract.suite import test_money as money
 from tests.contract.suite.benches import SANDBOX
 from tests.contract.suite.till import Till
-from tests.receiver import Receiver, listening
+from tests.receiver import Receiver
 
 
 @pytest.fixture
@@ -36,12 +36,6 @@ def acme(checkout_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     spec.loader.exec_module(module)
     yield module.AcmeGateway
     del sys.modules["acme_adapter"]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with listening() as started:
-        yield started
 
 
 @pytest.fixture

@@ -2,43 +2,28 @@
 
 import hashlib
 import hmac
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.contract.sandbox_server import WEBHOOK_SECRET, SandboxProcess, wait_until
+from tests.receiver import Receiver, status
 
 
 class Shop:
-    """A real HTTP server that keeps what it is sent; the next answers can be made to fail."""
+    """What the shop heard."""
 
-    def __init__(self) -> None:
-        self.received: list[tuple[str, bytes]] = []
-        self.failures_left = 0
-        shop = self
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                shop.received.append((self.headers["Sandbox-Signature"], body))
-                failing, shop.failures_left = shop.failures_left > 0, max(0, shop.failures_left - 1)
-                self.send_response(500 if failing else 204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+    @property
+    def received(self) -> list[tuple[str, bytes]]:
+        return [(request.headers["sandbox-signature"], request.body) for request in self.receiver.requests]
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(body) for _, body in self.received]
+        return [request.payload for request in self.receiver.requests]
 
     def types(self) -> list[str]:
         return [event["type"] for event in self.events()]
@@ -46,23 +31,16 @@ class Shop:
     def wait_for(self, count: int) -> None:
         wait_until(lambda: len(self.received) >= count, what=f"{count} events arrived")
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
 
 @pytest.fixture
-def shop() -> Iterator[Shop]:
-    opened = Shop()
-    yield opened
-    opened.close()
+def shop(receiver: Receiver) -> Shop:
+    return Shop(receiver)
 
 
 @pytest.fixture
 def sandbox(process: SandboxProcess, shop: Shop) -> Iterator[SandboxProcess]:
     process.reset()
-    process.settings(webhook={"url": shop.url, "retry_base_seconds": 0.01})
+    process.settings(webhook={"url": shop.receiver.url, "retry_base_seconds": 0.01})
     yield process
     process.reset()  # Back to no address, before the shop closes.
 
@@ -139,7 +117,7 @@ def test_void_by_cancelled_key_is_told(sandbox: SandboxProcess, shop: Shop) -> N
 
 
 def test_refused_delivery_is_tried_again_with_the_same_event(sandbox: SandboxProcess, shop: Shop) -> None:
-    shop.failures_left = 2
+    shop.receiver.answers = [status(500)] * 2
     sandbox.charge(key="k")
     wait_until_states(sandbox, ["delivered"])
 
@@ -148,7 +126,7 @@ def test_refused_delivery_is_tried_again_with_the_same_event(sandbox: SandboxPro
 
 
 def test_delivery_is_given_up_after_the_last_try(sandbox: SandboxProcess, shop: Shop) -> None:
-    shop.failures_left = 1000
+    shop.receiver.answer = status(500)
     sandbox.settings(webhook={"max_tries": 3})
     sandbox.charge(key="k")
     wait_until_states(sandbox, ["failed"])

@@ -8,7 +8,7 @@ import pytest
 from payments.gateways.sdk import HttpxTransport, SdkTransport
 from payments.gateways.transport import Answer, Broken, Refused, Transport
 from tests.contract.sandbox_server import free_port
-from tests.receiver import Receiver, hang_up, listening, status
+from tests.receiver import Receiver, hang_up, status
 
 DEADLINE_SECONDS = 5.0
 
@@ -27,12 +27,6 @@ class Sdk:
     def close(self) -> None:
         self.client.close()
         self.ours.close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with listening() as started:
-        yield started
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import zlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,18 +14,6 @@ from tests.contract.recording import Exchange, Recorder
 from tests.contract.sandbox_server import SandboxProcess
 
 WEBHOOK_ID = "1JE4291016473214C"
-
-
-@pytest.fixture
-def recorder(sandbox: SandboxProcess) -> Iterator[Recorder]:
-    with Recorder(upstream=sandbox.url, prefix="/paypal") as started:
-        yield started
-
-
-@pytest.fixture
-def heard(recorder: Recorder) -> Iterator[Paying]:
-    with Paying(url=recorder.url) as started:
-        yield started
 
 
 def assert_as_described(calls: list[Exchange]) -> None:

@@ -1,7 +1,6 @@
 """The access token: fetched when there is none, kept while it lives, given up when PayPal refuses it."""
 
 import base64
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,18 +13,6 @@ from tests.contract.sandbox_server import API_KEY, SandboxProcess
 C = FailureCode
 TOKEN = "/oauth2/token"
 UNAUTHORIZED = (401, b'{"error":"invalid_token","error_description":"Token signature verification failed"}')
-
-
-@pytest.fixture
-def recorder(sandbox: SandboxProcess) -> Iterator[Recorder]:
-    with Recorder(upstream=sandbox.url, prefix="/paypal") as started:
-        yield started
-
-
-@pytest.fixture
-def heard(recorder: Recorder) -> Iterator[Paying]:
-    with Paying(url=recorder.url) as started:
-        yield started
 
 
 def fetched(recorder: Recorder) -> int:

@@ -26,7 +26,7 @@ from tests.contract.stripe.asking import (
     ledger_id,
 )
 from tests.contract.stripe.bodies import INTENT, SESSION, charge, intent, session
-from tests.contract.stripe.listening import Listener
+from tests.receiver import Receiver
 
 NOW = 1_700_000_000
 SECRET, OLDER_SECRET = "whsec_new", "whsec_old"
@@ -236,34 +236,34 @@ def all_that_happens(gateway: StripeGateway, sandbox: SandboxProcess) -> dict[st
 
 
 def test_each_event_of_the_face_is_genuine_to_stripes_library_and_to_us(
-    gateway: StripeGateway, sandbox: SandboxProcess
+    gateway: StripeGateway, sandbox: SandboxProcess, receiver: Receiver
 ) -> None:
-    with Listener() as listener:
-        sandbox.settings(webhook={"url": listener.url, "secrets": [SECRET, OLDER_SECRET]})
-        charges = all_that_happens(gateway, sandbox)
-        expected = {
-            ("payment_intent.amount_capturable_updated", "a", charges["a"]),
-            ("payment_intent.succeeded", "a", charges["a"]),
-            ("charge.refunded", "a", charges["a"]),
-            ("payment_intent.amount_capturable_updated", "b", charges["b"]),
-            ("payment_intent.canceled", "b", charges["b"]),
-            ("payment_intent.created", "d", ""),
-            ("checkout.session.completed", "d", charges["d"]),
-            ("payment_intent.created", "e", ""),
-            ("checkout.session.async_payment_failed", "e", charges["e"]),
-            ("payment_intent.created", "f", ""),
-            ("checkout.session.expired", "f", charges["f"]),
-        }
-        # One more: of the declined charge, whose id nobody was told.
-        wait_until(lambda: len(listener.received) == len(expected) + 1, what="all events have come")
+    sandbox.settings(webhook={"url": receiver.url, "secrets": [SECRET, OLDER_SECRET]})
+    charges = all_that_happens(gateway, sandbox)
+    expected = {
+        ("payment_intent.amount_capturable_updated", "a", charges["a"]),
+        ("payment_intent.succeeded", "a", charges["a"]),
+        ("charge.refunded", "a", charges["a"]),
+        ("payment_intent.amount_capturable_updated", "b", charges["b"]),
+        ("payment_intent.canceled", "b", charges["b"]),
+        ("payment_intent.created", "d", ""),
+        ("checkout.session.completed", "d", charges["d"]),
+        ("payment_intent.created", "e", ""),
+        ("checkout.session.async_payment_failed", "e", charges["e"]),
+        ("payment_intent.created", "f", ""),
+        ("checkout.session.expired", "f", charges["f"]),
+    }
+    # One more: of the declined charge, whose id nobody was told.
+    wait_until(lambda: len(receiver.requests) == len(expected) + 1, what="all events have come")
     now = int(read_clock().timestamp())
     told = set()
-    for headers, body in listener.received:
+    for request in receiver.requests:
         for secret in (SECRET, OLDER_SECRET):
-            stripe.Webhook.construct_event(body, headers["stripe-signature"], secret)
-        read = read_event(headers=headers, body=body, secrets=(SECRET,), unix_seconds=now)
+            stripe.Webhook.construct_event(request.body, request.headers["stripe-signature"], secret)
+        read = read_event(headers=request.headers, body=request.body, secrets=(SECRET,), unix_seconds=now)
         assert isinstance(read, Event)
-        assert read == read_event(headers=headers, body=body, secrets=(OLDER_SECRET,), unix_seconds=now)
+        again = read_event(headers=request.headers, body=request.body, secrets=(OLDER_SECRET,), unix_seconds=now)
+        assert read == again
         assert read.is_timely
         if read.payment_id == "c":
             assert (read.kind, read.tells) == ("payment_intent.payment_failed", Tells.NO_MONEY)

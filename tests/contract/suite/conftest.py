@@ -7,7 +7,7 @@ import pytest
 from tests.contract.sandbox_server import SandboxProcess
 from tests.contract.suite.benches import BENCHES
 from tests.contract.suite.till import Till
-from tests.receiver import Receiver, listening
+from tests.receiver import Receiver
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,12 +25,6 @@ def _can(name: str, needs: tuple[str, ...]) -> bool:
         return all(getattr(gateway.capabilities, need) for need in needs)
     finally:
         gateway.close()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with listening() as started:
-        yield started
 
 
 @pytest.fixture
