@@ -3,11 +3,13 @@
 httpx times each socket operation, so a server that drips a byte a second never times out. Here every operation gets
 what is left of the whole: a network backend under the connection pool shortens each timeout to the deadline of the
 call that it serves, and notes when the first byte of a request leaves. Before that nothing was sent, which is proof;
-after it nothing is proven. The one wait that cannot be shortened is the resolver's: a name that resolves too late
-ends the call late, with nothing sent.
+after it nothing is proven. A name may have several addresses; they share the time that connecting has, so that dead
+ones do not add up. The one wait that cannot be shortened is the resolver's: a name that resolves too late ends the
+call late, with nothing sent.
 """
 
 import contextvars
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 # Larger than anything a gateway says of one charge; an answer without end must not eat the worker.
 MAX_ANSWER_BYTES = 1024 * 1024
+# Of a name's addresses; a gateway's has a handful, and each has to get a share of the time that is worth trying.
+_MOST_ADDRESSES = 8
 
 
 @dataclass(slots=True)
@@ -107,8 +111,32 @@ class _DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        within = _within_deadline(timeout, httpcore.ConnectTimeout)
-        return _DeadlineStream(self._backend.connect_tcp(host, port, within, local_address, socket_options))
+        _within_deadline(timeout, httpcore.ConnectTimeout)  # With none left the resolver is not asked either.
+        addresses = _resolve(host, port)
+        ends_at_monotonic = time.monotonic() + _within_deadline(timeout, httpcore.ConnectTimeout)
+        failed: httpcore.ConnectError | httpcore.ConnectTimeout = httpcore.ConnectTimeout("no time to connect")
+        for position, address in enumerate(addresses):
+            left = ends_at_monotonic - time.monotonic()
+            if left <= 0:
+                break
+            # Left to itself the backend would give the whole of it to each. What one does not use the next ones get.
+            share = left / (len(addresses) - position)
+            try:
+                stream = self._backend.connect_tcp(address, port, share, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+            else:
+                return _DeadlineStream(stream)
+        raise failed
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
+    # Each once, in the resolver's order, which is the order to try them in (RFC 6724).
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))[:_MOST_ADDRESSES]
 
 
 class Transport:
