@@ -12,11 +12,11 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from payments.gateways.protocol import Event, NotGenuine, Tells
-from payments.gateways.reading import LONGEST_CODE, LONGEST_ID, inner, is_storable
+from payments.gateways.reading import LONGEST_CODE, LONGEST_ID, inner, is_amount, is_storable
 
 SIGNATURE_HEADER = "x-square-hmacsha256-signature"
 TOLERANCE_SECONDS = 300  # Between Square's clock and ours.
@@ -34,7 +34,7 @@ _TELLS: Mapping[str, Tells] = {
 class Subscription:
     """What Square was told of where to send events, and what it signs them with."""
 
-    secrets: tuple[str, ...]
+    secrets: tuple[str, ...] = field(repr=False)
     notification_url: str
     merchant_id: str = ""  # Empty: whoever's account they are of.
 
@@ -97,9 +97,9 @@ def _read_object(shown: Mapping[str, Any]) -> tuple[Tells, str, str] | None:
     if refund:
         # It names the payment by their id alone; a payment.updated, which comes along, names ours.
         charge_reference = refund.get("payment_id") or ""
-        return (
-            (Tells.RETURNED, "", charge_reference) if is_storable(charge_reference, least=0, most=LONGEST_ID) else None
-        )
+        # One that is pending, or failed (also after it was done), says only that the payment is to be asked about.
+        tells = Tells.RETURNED if refund.get("status") == "COMPLETED" else Tells.UNKNOWN
+        return (tells, "", charge_reference) if is_storable(charge_reference, least=0, most=LONGEST_ID) else None
     payment = inner(shown, "payment")
     if not payment:
         return Tells.UNKNOWN, "", ""
@@ -108,8 +108,10 @@ def _read_object(shown: Mapping[str, Any]) -> tuple[Tells, str, str] | None:
         return None
     if not is_storable(charge_reference, least=0, most=LONGEST_ID) or not charge_reference:
         return None
-    is_returned = inner(payment, "refunded_money").get("amount") not in {None, 0}
-    tells = Tells.RETURNED if is_returned else _TELLS.get(str(payment.get("status")), Tells.UNKNOWN)
+    returned_minor, status = inner(payment, "refunded_money").get("amount"), payment.get("status")
+    tells = _TELLS.get(status, Tells.UNKNOWN) if isinstance(status, str) else Tells.UNKNOWN
+    if is_amount(returned_minor) and returned_minor:
+        tells = Tells.RETURNED
     if reference:
         return tells, reference[:_LONGEST_PAYMENT_ID], charge_reference
     # Made on Square's page: our reference is its note, and we call the charge by its order and its link.

@@ -226,7 +226,9 @@ def test_a_payment_s_status_says_what_is_told(status: object, tells: Tells) -> N
 def test_money_that_went_back_is_told() -> None:
     refunded = {"amount": 1250, "currency": "USD"}
     assert heard(payment_event(refunded_money=refunded)).tells is Tells.RETURNED
-    assert heard(payment_event(refunded_money={"amount": 0, "currency": "USD"})).tells is Tells.MONEY
+    nothing: list[object] = [{"amount": 0, "currency": "USD"}, {"amount": [1250]}, {"amount": {}}, {}, 5]
+    for none in nothing:
+        assert heard(payment_event(refunded_money=none)).tells is Tells.MONEY
 
 
 def test_a_payment_on_square_s_page_is_known_by_its_note() -> None:
@@ -247,6 +249,20 @@ def test_an_event_of_a_refund_names_their_payment_only() -> None:
     event = {**payment_event(), "type": "refund.updated", "data": {"type": "refund", "object": {"refund": refund}}}
     read = heard(event)
     assert (read.tells, read.payment_id, read.charge_reference) == (Tells.RETURNED, "", "KkAkhdMsgzn59SM8A89W")
+
+
+@pytest.mark.parametrize("status", ["PENDING", "FAILED", "REJECTED", "SOMETHING_NEW", None, ["COMPLETED"]])
+def test_a_refund_that_is_not_done_or_failed_later_is_to_be_asked_about(status: object) -> None:
+    refund = {"id": "R", "status": status, "payment_id": "P"}
+    event = {**payment_event(), "type": "refund.updated", "data": {"type": "refund", "object": {"refund": refund}}}
+    read = heard(event)
+    assert (read.tells, read.payment_id, read.charge_reference) == (Tells.UNKNOWN, "", "P")
+
+
+def test_a_subscription_does_not_show_its_secrets() -> None:
+    shown = repr(Subscription(secrets=(SECRET, OTHER_SECRET), notification_url=URL))
+    assert SECRET not in shown
+    assert OTHER_SECRET not in shown
 
 
 @pytest.mark.parametrize("data", [{}, None, [], {"object": None}, {"object": {"order_updated": {"order_id": "x"}}}])
