@@ -44,7 +44,7 @@ from payments.gateways.square.asking import ONCE, Client
 from payments.gateways.square.checkout import Checkout
 from payments.gateways.square.hearing import Subscription, read_event
 from payments.gateways.square.pages import page_of
-from payments.gateways.square.payments import Payments
+from payments.gateways.square.payments import Payments, unanswered
 from payments.gateways.transport import Answer, CallResult
 
 # Square publishes no such time. Its SDK gives up after 60 s; what was not executed after an hour never will be.
@@ -153,7 +153,7 @@ class SquareGateway:
         )
         asked = {"payment_id": payment_id, "amount_money": amount}
         if not isinstance(result, Answer):
-            return reading.read(result, answers.never_read)
+            return unanswered(result)
         begun = answers.read_refund_begun(result, asked=asked, reference=request.charge_reference)
         if not isinstance(begun, str):
             return begun
@@ -250,7 +250,7 @@ class SquareGateway:
         # Each question is a request after the one that asked for the money: none of their endings is "never sent".
         returned = self._payments.returned_by(refund_id, payment_id=payment_id, deadline=deadline)
         if not isinstance(returned, int):
-            return answers.as_doubt(returned)
+            return replace(answers.as_doubt(returned), reference=request.charge_reference)
         if returned != request.amount_minor:
             return reading.doubt(f"the refund {refund_id} is not completed", reference=request.charge_reference)
         asked = {"location_id": self._location_id}

@@ -7,6 +7,7 @@ and currency. What does not fit, or does not add up, proves nothing, and what pr
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
@@ -25,7 +26,7 @@ from payments.domain.outcomes import (
 )
 from payments.gateways import failures
 from payments.gateways.protocol import ChargeRequest, Question
-from payments.gateways.reading import content, doubt, inner, is_amount, spelled
+from payments.gateways.reading import content, doubt, inner, is_amount, is_text, spelled
 from payments.gateways.transport import Answer
 
 _C = FailureCode
@@ -42,12 +43,21 @@ _SERVER_CATEGORY = "API_ERROR"
 _DOUBTS = frozenset({_C.KEY_MISMATCH, _C.KEY_IN_FLIGHT, _C.GATEWAY_TIMEOUT, _C.GATEWAY_ERROR})
 _DOUBTFUL_STATUSES: Mapping[int, FailureCode] = MappingProxyType({408: _C.GATEWAY_TIMEOUT, 409: _C.KEY_IN_FLIGHT})
 _GENERIC = "GENERIC_DECLINE"  # Comes along with codes that say more.
-_ID = re.compile(r"[A-Za-z0-9_\-]{1,192}")
+_RATE_LIMITED = "RATE_LIMITED"
+_ID = re.compile(r"[A-Za-z0-9_\-]+")
+_LONGEST_ID, _LONGEST_REFUND_ID = 192, 255  # So long its description lets them be.
+MOST_PAYMENTS = 20  # Of one order, or under one reference, each of which is asked for.
+_LONGEST_CURSOR = 2048  # Of ours: it has to fit into the address of the next question.
 
 
-def is_id(value: object) -> TypeGuard[str]:
+def is_id(value: object, *, longest: int = _LONGEST_ID) -> TypeGuard[str]:
     """Tell whether `value` is an id as Square makes them."""
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
+    return isinstance(value, str) and len(value) <= longest and _ID.fullmatch(value) is not None
+
+
+def shown(value: object) -> str:
+    """Return what Square said, for a log; of what is no text where one belongs, its type alone."""
+    return spelled(value) if isinstance(value, str) else type(value).__name__
 
 
 def money(*, amount_minor: int, currency: str) -> dict[str, Any]:
@@ -77,7 +87,7 @@ def read_creation(answer: Answer, *, asked: Asked) -> Outcome:
         return _declined(errors or _errors(inner(payment, "card_details")), reference=seen.reference)
     if isinstance(seen, InDoubt):
         return seen
-    if errors or isinstance(seen, Undone) or refund_ids(payment):
+    if errors or isinstance(seen, Undone) or refund_ids(payment) != ():
         return doubt(f"HTTP 200 {errors} with {seen}", reference=seen.reference or "")
     return seen
 
@@ -102,20 +112,24 @@ def read_payment(payment: object, *, asked: Asked, reference: str = "") -> Charg
     payment_id: str = payment["id"]
     said = {name: payment.get(name) for name in asked}
     if said != dict(asked):
-        return doubt(f"the payment {payment_id} is another one: {said}")
+        others = [name for name in asked if said[name] != asked[name]]
+        return doubt(f"the payment {payment_id} is another one, by its {others}")
     return _read_status(payment, reference=reference or payment_id)
 
 
 def _read_status(payment: Named, *, reference: str) -> ChargeSeen | InDoubt:
     status = payment.get("status")
+    returned_by = refund_ids(payment)
+    if isinstance(returned_by, InDoubt):
+        return replace(returned_by, reference=reference)
     amount, currency = _amount(payment.get("total_money"))
     returned, returned_currency = _amount(payment.get("refunded_money", money(amount_minor=0, currency=currency)))
     approved, _ = _amount(payment.get("approved_money", payment.get("total_money")))
     if amount is None or returned is None or returned_currency != currency or returned > amount:
-        return doubt(f"the payment {reference} is {status!r}, and its amounts do not add up", reference=reference)
+        return doubt(f"the payment {reference} is {shown(status)}, and its amounts do not add up", reference=reference)
     match status:
         case "COMPLETED":
-            if returned and not refund_ids(payment):
+            if returned and not returned_by:
                 return doubt(f"the payment {reference} was refunded, and shows no refund", reference=reference)
             return Captured(reference=reference)
         case "APPROVED" if approved == amount and not returned:
@@ -127,7 +141,7 @@ def _read_status(payment: Named, *, reference: str) -> ChargeSeen | InDoubt:
         case "FAILED" if not returned:
             return _declined(_errors(inner(payment, "card_details")), reference=reference)
         case _:
-            return doubt(f"the payment {reference} is {status!r}", reference=reference)
+            return doubt(f"the payment {reference} is {shown(status)}", reference=reference)
 
 
 def _how_it_ended(payment: Named) -> Undoing:
@@ -137,10 +151,16 @@ def _how_it_ended(payment: Named) -> Undoing:
     return Undoing.EXPIRED if is_over else Undoing.VOIDED
 
 
-def refund_ids(payment: object) -> tuple[str, ...]:
-    """Return the ids of a payment's refunds, of whatever status."""
-    shown = payment.get("refund_ids") if isinstance(payment, dict) else None
-    return tuple(refund_id for refund_id in shown if is_id(refund_id)) if isinstance(shown, list) else ()
+def refund_ids(payment: object) -> tuple[str, ...] | InDoubt:
+    """Return the ids of a payment's refunds, of whatever status; a doubt if one of them cannot be asked about."""
+    listed = payment.get("refund_ids") if isinstance(payment, dict) else None
+    if listed is None:
+        return ()
+    if not isinstance(listed, list):
+        return doubt(f"refunds that are {shown(listed)}")
+    found = tuple(refund_id for refund_id in listed if is_id(refund_id, longest=_LONGEST_REFUND_ID))
+    # One that is left out, or counted twice, would make another sum.
+    return found if len(set(found)) == len(listed) else doubt(f"of {len(listed)} refunds not each has an id of its own")
 
 
 def add_refunds(seen: Captured, *, payment: Named, returned_minor: int) -> ChargeSeen | InDoubt:
@@ -154,7 +174,10 @@ def add_refunds(seen: Captured, *, payment: Named, returned_minor: int) -> Charg
 
 
 def read_refund(answer: Answer, *, asked: Asked) -> int | InDoubt:
-    """Read the answer to a question about one refund: what it gave back. Only what is completed counts."""
+    """Read the answer to a question about one refund: what it gave back, in minor units.
+
+    One that is pending is a doubt: called nothing, it would be asked for again, under a key whose life nobody knows.
+    """
     refund = content(answer).get("refund")
     if answer.status != OK:
         return as_doubt(read_refusal(answer, reference=None))
@@ -164,10 +187,10 @@ def read_refund(answer: Answer, *, asked: Asked) -> int | InDoubt:
     match refund.get("status"):
         case "COMPLETED" if amount is not None:
             return amount
-        case "PENDING" | "REJECTED" | "FAILED":
+        case "REJECTED" | "FAILED":
             return 0
         case status:
-            return doubt(f"a refund that is {status!r}")
+            return doubt(f"a refund that is {shown(status)}")
 
 
 def read_refund_begun(answer: Answer, *, asked: Asked, reference: str) -> Declined | NeverSent | InDoubt | str:
@@ -178,12 +201,14 @@ def read_refund_begun(answer: Answer, *, asked: Asked, reference: str) -> Declin
         return read_refusal(answer, reference=reference)
     if not isinstance(refund, dict) or {name: refund.get(name) for name in asked} != dict(asked):
         return doubt("HTTP 200 without the refund that was asked for", reference=reference)
-    if refund.get("status") in {"REJECTED", "FAILED"}:
-        return _declined(errors, reference=reference)
     refund_id: object = refund.get("id")
-    if errors or refund.get("status") not in {"PENDING", "COMPLETED"} or not is_id(refund_id):
-        return doubt(f"HTTP 200 {errors} with a refund that is {refund.get('status')!r}", reference=reference)
-    return refund_id
+    match refund.get("status"):
+        case "REJECTED" | "FAILED":
+            return _declined(errors, reference=reference)
+        case "PENDING" | "COMPLETED" if not errors and is_id(refund_id, longest=_LONGEST_REFUND_ID):
+            return refund_id
+        case status:
+            return doubt(f"HTTP 200 {errors} with a refund that is {shown(status)}", reference=reference)
 
 
 def read_page(answer: Answer, *, of: str) -> tuple[Sequence[object], str] | InDoubt | NeverSent:
@@ -192,12 +217,16 @@ def read_page(answer: Answer, *, of: str) -> tuple[Sequence[object], str] | InDo
         refused = read_refusal(answer, reference=None)
         return refused if isinstance(refused, NeverSent) else as_doubt(refused)
     answered = content(answer)
-    shown, cursor = answered.get(of, []), answered.get("cursor", "")
+    items, cursor = answered.get(of, []), answered.get("cursor", "")
     if not answered and answer.body.strip() != b"{}":
         return doubt("HTTP 200 with something that is no list")
-    if _errors(answered) or not isinstance(shown, list) or not isinstance(cursor, str):
+    if _errors(answered) or not isinstance(items, list) or not _is_cursor(cursor):
         return doubt("HTTP 200 with something that is no list")
-    return shown, cursor
+    return items, cursor
+
+
+def _is_cursor(value: object) -> TypeGuard[str]:
+    return value == "" or is_text(value, longest=_LONGEST_CURSOR)
 
 
 def read_refusal(answer: Answer, *, reference: str | None) -> Declined | NeverSent | InDoubt:
@@ -205,22 +234,18 @@ def read_refusal(answer: Answer, *, reference: str | None) -> Declined | NeverSe
     errors = _errors(content(answer))
     codes = [code for _, code in errors]
     detail = f"HTTP {answer.status} {codes}"
-    if answer.status == _TOO_MANY and codes:
+    if answer.status == _TOO_MANY and set(codes) == {_RATE_LIMITED}:  # Beside another word it proves nothing.
         return NeverSent(code=_C.RATE_LIMITED, detail=detail)
     if answer.status in _DOUBTFUL_STATUSES:
         return doubt(detail, code=_DOUBTFUL_STATUSES[answer.status], reference=reference or "")
     is_theirs = any(category == _SERVER_CATEGORY for category, _ in errors)
-    if answer.status not in _REFUSALS or not codes or is_theirs:
+    is_readable = bool(codes) and all(codes)
+    if answer.status == _TOO_MANY or answer.status not in _REFUSALS or not is_readable or is_theirs:
         return doubt(detail, reference=reference or "")
     for code in codes:
         if FAILURES.codes.get(code) in _DOUBTS:
             return doubt(detail, code=FAILURES.codes[code], reference=reference or "")
     return _declined(errors, reference=reference)
-
-
-def never_read(answer: Answer) -> Outcome:
-    """Stand in as the reader of a call that is known to have no answer."""
-    return doubt(f"HTTP {answer.status}")
 
 
 def as_doubt(outcome: Outcome) -> InDoubt:
@@ -243,20 +268,29 @@ def _read_refused_creation(answer: Answer, *, payment: object, asked: Asked) -> 
     if not isinstance(seen, Declined):
         # Whatever the errors say: a payment that has not failed may have our money.
         return doubt(f"HTTP {answer.status} with {seen}", reference=getattr(seen, "reference", None) or "")
-    return read_refusal(answer, reference=seen.reference)
+    refused = read_refusal(answer, reference=seen.reference)
+    # One that failed was let in, so its request was not turned away at the door.
+    is_strange = isinstance(refused, NeverSent)
+    return replace(as_doubt(refused), reference=seen.reference or "") if is_strange else refused
 
 
 def _declined(errors: Sequence[tuple[str, str]], *, reference: str | None) -> Declined:
-    codes = [code for _, code in errors] or [_GENERIC]
+    codes = [code for _, code in errors if code] or [_GENERIC]
     telling = next((code for code in codes if code != _GENERIC), _GENERIC)
     return Declined(code=FAILURES.meaning(telling), gateway_code=telling, reference=reference)
 
 
 def _errors(answered: Mapping[str, Any]) -> list[tuple[str, str]]:
-    shown = answered.get("errors")
-    if not isinstance(shown, list):
+    """Return category and code of each error. What cannot be read of one is empty, and the error still one."""
+    said = answered.get("errors")
+    if said is None:
         return []
-    return [(spelled(error.get("category")), spelled(error.get("code"))) for error in shown if isinstance(error, dict)]
+    return [(_word(error, "category"), _word(error, "code")) for error in (said if isinstance(said, list) else [said])]
+
+
+def _word(error: object, name: str) -> str:
+    said = error.get(name) if isinstance(error, dict) else None
+    return spelled(said) if isinstance(said, str) else ""
 
 
 def _amount(value: object) -> tuple[int | None, str]:

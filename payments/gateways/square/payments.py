@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -50,7 +51,7 @@ class Payments:
         return self._with_refunds(seen, payment=payment, deadline=deadline)
 
     def find(self, question: Question, *, deadline: Deadline) -> list[ChargeSeen] | InDoubt | NeverSent:
-        """Ask for every payment under our reference since the attempt began."""
+        """List the payments under our reference since the attempt began, and ask for each of them."""
         asked = answers.asked_by(question, location_id=self._location_id)
         began = dt.datetime.fromtimestamp(max(0, question.opened_at_unix - _SKEW_SECONDS), dt.UTC)
 
@@ -74,17 +75,21 @@ class Payments:
         payments = read_pages(ask, of="payments", is_ours=is_ours)
         if not isinstance(payments, list):
             return payments
+        # A list may be seconds behind: what each is now, only its own answer tells.
+        told = [payment.get("id") for payment in payments]
+        payment_ids = [payment_id for payment_id in told if answers.is_id(payment_id)]
+        if len(payment_ids) != len(told) or len(told) > answers.MOST_PAYMENTS:
+            return doubt(f"{len(told)} payments under our reference, {len(payment_ids)} of which have an id")
         found: list[ChargeSeen] = []
-        for payment in payments:
-            seen = answers.read_payment(payment, asked=asked)
-            seen_whole = self._with_refunds(seen, payment=payment, deadline=deadline)
-            if isinstance(seen_whole, InDoubt | NeverSent):
-                return seen_whole
-            found.append(seen_whole)
+        for payment_id in dict.fromkeys(payment_ids):  # One may move to the next page while we turn it.
+            seen = self.see(payment_id, asked=asked, deadline=deadline)
+            if isinstance(seen, InDoubt | NeverSent):
+                return seen
+            found.append(seen)
         return found
 
     def returned_by(self, refund_id: str, *, payment_id: str, deadline: Deadline) -> int | InDoubt | NeverSent:
-        """Ask what a refund of a payment has given back by now, in minor units: nothing before it is completed."""
+        """Ask what a refund of a payment has given back by now, in minor units: a doubt while it is pending."""
         result = self._client.ask(
             lambda square: square.refunds.get(quote(refund_id, safe=""), request_options=ONCE), deadline=deadline
         )
@@ -93,14 +98,18 @@ class Payments:
 
     def _with_refunds(self, seen: ChargeSeen | InDoubt, *, payment: Any, deadline: Deadline) -> Seen:
         refund_ids = answers.refund_ids(payment)
-        if not isinstance(seen, Captured) or not refund_ids:
+        if not isinstance(seen, Captured) or refund_ids == ():
             return seen
+        if isinstance(refund_ids, InDoubt):
+            return replace(refund_ids, reference=seen.reference)
         if len(refund_ids) > _MOST_REFUNDS:
             return doubt(f"{len(refund_ids)} refunds", reference=seen.reference)
         returned_minor = 0
         for refund_id in refund_ids:
             returned = self.returned_by(refund_id, payment_id=payment["id"], deadline=deadline)
-            if not isinstance(returned, int):
+            if isinstance(returned, InDoubt):
+                return replace(returned, reference=seen.reference)
+            if isinstance(returned, NeverSent):
                 return returned
             returned_minor += returned
         return answers.add_refunds(seen, payment=payment, returned_minor=returned_minor)
@@ -119,14 +128,13 @@ def read_pages(
         page = answers.read_page(result, of=of)
         if isinstance(page, InDoubt | NeverSent):
             return page
-        shown, cursor = page
-        ours += [item for item in shown if isinstance(item, dict) and is_ours(item)]
+        items, cursor = page
+        ours += [item for item in items if isinstance(item, dict) and is_ours(item)]
         if not cursor:
             return ours
     return doubt(f"more than {MOST_PAGES} pages of {of}")
 
 
 def unanswered(result: CallResult) -> InDoubt | NeverSent:
-    """Say what a question without an answer proves."""
-    outcome = reading.read(result, lambda answer: doubt(f"HTTP {answer.status}"))
-    return outcome if isinstance(outcome, NeverSent) else answers.as_doubt(outcome)
+    """Say what a call without an answer proves."""
+    return reading.read(result, lambda answer: doubt(f"HTTP {answer.status}"))

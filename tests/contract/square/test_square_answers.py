@@ -161,7 +161,14 @@ def test_a_refusal_says_that_nothing_was_done(status: int, code: str, category: 
         (400, [error("BAD_REQUEST", "API_ERROR")], _C.GATEWAY_ERROR),
         (400, [], _C.GATEWAY_ERROR),
         (400, None, _C.GATEWAY_ERROR),
+        (400, 5, _C.GATEWAY_ERROR),
+        (400, [5], _C.GATEWAY_ERROR),
+        (400, [{"category": "INVALID_REQUEST_ERROR"}], _C.GATEWAY_ERROR),
+        (400, [GENERIC, {"code": ["GENERIC_DECLINE"]}], _C.GATEWAY_ERROR),
         (429, [], _C.GATEWAY_ERROR),
+        (429, [GENERIC], _C.GATEWAY_ERROR),
+        (429, [error("RATE_LIMITED", "RATE_LIMIT_ERROR"), GENERIC], _C.GATEWAY_ERROR),
+        (429, [error("RATE_LIMITED", "RATE_LIMIT_ERROR"), 5], _C.GATEWAY_ERROR),
         (500, [error("INTERNAL_SERVER_ERROR", "API_ERROR")], _C.GATEWAY_ERROR),
         (500, [GENERIC], _C.GATEWAY_ERROR),
         (502, None, _C.GATEWAY_ERROR),
@@ -177,7 +184,13 @@ def test_other_answers_prove_nothing(status: int, errors: object, code: FailureC
 
 
 def test_a_rate_limit_lets_nothing_in() -> None:
-    assert isinstance(created({"errors": [error("RATE_LIMITED", "RATE_LIMIT_ERROR")]}, 429), NeverSent)
+    limited = error("RATE_LIMITED", "RATE_LIMIT_ERROR")
+    for errors in ([limited], [limited, limited]):
+        assert isinstance(created({"errors": errors}, 429), NeverSent)
+        # One that failed was let in.
+        unsure = created({"errors": errors, "payment": payment(status="FAILED")}, 429)
+        assert isinstance(unsure, InDoubt)
+        assert unsure.reference == REFERENCE
 
 
 @pytest.mark.parametrize(
@@ -195,13 +208,34 @@ def test_a_hold_that_ended_with_its_delay_has_expired(voided_at: object, how: Un
     assert answers.read_payment(cancelled, asked=ASKED) == Undone(how=how, reference=REFERENCE)
 
 
-@pytest.mark.parametrize(("status", "returned"), [("COMPLETED", 250), ("PENDING", 0), ("REJECTED", 0), ("FAILED", 0)])
+@pytest.mark.parametrize(("status", "returned"), [("COMPLETED", 250), ("REJECTED", 0), ("FAILED", 0)])
 def test_only_a_completed_refund_gave_anything_back(status: str, returned: int) -> None:
     refund = {"id": "r1", "payment_id": REFERENCE, "status": status, "amount_money": {"amount": 250, "currency": "USD"}}
     asked = {"id": "r1", "payment_id": REFERENCE}
     assert answers.read_refund(answer({"refund": refund}), asked=asked) == returned
     assert isinstance(answers.read_refund(answer({"refund": refund}), asked={"id": "r2"}), InDoubt)
-    assert isinstance(answers.read_refund(answer({"refund": {**refund, "status": "NEW"}}), asked=asked), InDoubt)
+    statuses: list[object] = ["PENDING", "NEW", None, ["FAILED"], {}]
+    for unsettled in statuses:
+        unsure = answers.read_refund(answer({"refund": {**refund, "status": unsettled}}), asked=asked)
+        assert isinstance(unsure, InDoubt), unsettled
+
+
+LONG_ID = "r" * 255
+
+
+@pytest.mark.parametrize("shown", [None, [], ["r1"], ["r1", "r2"], [LONG_ID]])
+def test_each_refund_of_a_payment_is_known_by_its_id(shown: list[str] | None) -> None:
+    assert answers.refund_ids(payment(refund_ids=shown)) == tuple(shown or ())
+
+
+@pytest.mark.parametrize("shown", [5, "r1", {}, [5], ["r1", None], ["r1", "a/b"], ["r1", "r1"], [f"{LONG_ID}r"], [[]]])
+@pytest.mark.parametrize("refunded", [None, {"amount": 250, "currency": "USD"}])
+def test_a_refund_that_cannot_be_asked_about_is_not_passed_over(shown: object, refunded: object) -> None:
+    shown_so = payment(refund_ids=shown, refunded_money=refunded)
+    assert isinstance(answers.refund_ids(shown_so), InDoubt)
+    unsure = answers.read_payment(shown_so, asked=ASKED)
+    assert isinstance(unsure, InDoubt)
+    assert unsure.reference == REFERENCE
 
 
 def test_refunds_add_up_to_no_more_than_was_taken() -> None:
@@ -244,6 +278,8 @@ def test_a_page_of_a_list_is_read_whole_or_not_at_all() -> None:
         b"<html>",
         {"payments": {}},
         {"payments": [], "cursor": 5},
+        {"payments": [], "cursor": "\ud800"},  # Half a character: it cannot be sent.
+        {"payments": [], "cursor": "c" * 2049},
         {"errors": [GENERIC]},
     ]
     for content in strange:

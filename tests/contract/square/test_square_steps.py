@@ -3,15 +3,27 @@
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from square import Square
 
 from payments.domain.failures import FailureCode
-from payments.domain.outcomes import Captured, Declined, InDoubt, NeverSent, Outcome, Pending, Undoing, Undone
+from payments.domain.outcomes import (
+    Captured,
+    Declined,
+    InDoubt,
+    NeverSent,
+    NotFound,
+    Outcome,
+    Pending,
+    Undoing,
+    Undone,
+)
 from payments.gateways.deadline import Deadline
 from payments.gateways.protocol import Question
 from payments.gateways.square.adapter import SquareGateway
+from payments.gateways.square.answers import MOST_PAYMENTS
 from payments.gateways.square.asking import Client
 from payments.gateways.transport import Answer, Broken, CallResult, Refused
 from tests.contract.square.asking import PAYMENT_ID, act_request, charge_request
@@ -22,13 +34,19 @@ BROKEN = Broken(detail="it broke", by_deadline=True)
 
 
 class Script(Client):
-    """Answers what it was told to, one after the other."""
+    """Answers what it was told to, one after the other, and notes what of the SDK was used."""
 
     def __init__(self, results: Sequence[CallResult]) -> None:
         self._results = list(results)
+        self._square: Any = MagicMock(spec_set=Square(token="none"))
 
     def ask(self, use: Callable[[Square], object], *, deadline: Deadline) -> CallResult:
+        use(self._square)
         return self._results.pop(0)
+
+    @property
+    def asked(self) -> list[str]:
+        return [name for name, _, _ in self._square.mock_calls]
 
     @property
     def is_over(self) -> bool:
@@ -37,10 +55,16 @@ class Script(Client):
 
 def run(act: Callable[[SquareGateway], Outcome], *results: CallResult) -> Outcome:
     """Return what the adapter makes of `results`, all of which it has to ask for."""
+    outcome, _ = trace(act, *results)
+    return outcome
+
+
+def trace(act: Callable[[SquareGateway], Outcome], *results: CallResult) -> tuple[Outcome, list[str]]:
+    """Return that, and what it used of the SDK."""
     script = Script(results)
     outcome = act(SquareGateway(client=script, location_id=LOCATION))
     assert script.is_over
-    return outcome
+    return outcome, script.asked
 
 
 def refund(gateway: SquareGateway) -> Outcome:
@@ -106,8 +130,21 @@ def test_a_refund_that_was_completed_is_told() -> None:
     assert outcome == Undone(how=Undoing.REFUNDED, reference="P")
 
 
-@pytest.mark.parametrize("status", ["PENDING", "FAILED", "REJECTED"])
-def test_a_refund_that_was_not_completed_is_none_although_the_payment_shows_it(status: str) -> None:
+def test_a_refund_that_is_pending_leaves_what_was_returned_open() -> None:
+    unsure = run(refund, returned("PENDING"), returned("PENDING"))
+    assert isinstance(unsure, InDoubt)
+    assert unsure.reference == "P"
+    # Told as nothing given back, it would be asked for once more.
+    unsure = run(look_up("P"), REFUNDED, returned("PENDING"))
+    assert isinstance(unsure, InDoubt)
+    assert unsure.reference == "P"
+    both = payment(refunded_money=TOTAL, refund_ids=["R", "R2"])
+    earlier = returned("COMPLETED", amount_minor=250)
+    assert isinstance(run(look_up("P"), both, earlier, returned("PENDING", refund_id="R2")), InDoubt)
+
+
+@pytest.mark.parametrize("status", ["FAILED", "REJECTED"])
+def test_a_refund_that_failed_is_none_although_the_payment_shows_it(status: str) -> None:
     assert isinstance(run(refund, returned("PENDING"), returned(status)), InDoubt)
     # Square shows it in the payment's sum from the beginning.
     assert run(look_up("P"), REFUNDED, returned(status)) == Captured("P", refunded_minor=0)
@@ -214,6 +251,31 @@ def test_a_payment_of_a_page_has_to_be_of_its_order() -> None:
     assert run(see, order("OPEN", "P"), payment(order_id="ORDER", reference_id="")) == Captured("ORDER:LINK")
     assert isinstance(run(see, order("OPEN", "P"), payment(order_id="OTHER", reference_id="")), InDoubt)
     assert isinstance(run(see, order("OPEN", "P"), UNSENT), NeverSent)
+
+
+def listed(*payments: Answer, cursor: str = "") -> Answer:
+    shown = [json.loads(one.body)["payment"] for one in payments]
+    return answer(payments=shown, cursor=cursor)
+
+
+def test_what_a_list_shows_is_asked_for_once_more() -> None:
+    outcome, asked = trace(look_up(""), listed(payment(status="APPROVED")), payment())
+    assert outcome == Captured("P")
+    assert asked == ["payments.list", "payments.get"]
+    for failed in (UNSENT, BROKEN, refused("NOT_FOUND", status=404)):
+        assert not isinstance(run(look_up(""), listed(payment()), failed), Captured | NotFound)
+
+
+def test_a_payment_that_is_on_two_pages_of_a_list_is_one() -> None:
+    assert run(look_up(""), listed(payment(), cursor="next"), listed(payment()), payment()) == Captured("P")
+
+
+def test_more_under_our_reference_than_can_be_asked_for_is_a_doubt() -> None:
+    many = listed(*(payment(id=f"P{number}") for number in range(MOST_PAYMENTS + 1)))
+    assert isinstance(run(look_up(""), many), InDoubt)
+    ids: list[object] = [None, 5, "a/b", []]
+    for strange in ids:
+        assert isinstance(run(look_up(""), listed(payment(), payment(id=strange))), InDoubt)
 
 
 def test_an_unpaid_page_is_shown_where_it_is() -> None:
