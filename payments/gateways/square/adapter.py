@@ -116,6 +116,9 @@ class SquareGateway:
     def capture(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Take what is held, all of it. Square takes no key for this, and refuses a second time."""
         deadline = Deadline(deadline_seconds)
+        page = page_of(request.charge_reference)
+        if page is not None:
+            return self._checkout.capture(page, asked=self._asked(request), deadline=deadline)
         payment_id = quote(request.charge_reference, safe="")
         result = self._client.ask(
             lambda square: square.payments.complete(payment_id, request_options=ONCE), deadline=deadline

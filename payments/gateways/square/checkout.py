@@ -4,6 +4,7 @@ A link has no end of its own: it is deleted when the window is over, which cance
 customer who has the page open (developer.squareup.com/forums/t/checkout-api-hosted-checkout-timeout/8367).
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -35,6 +36,14 @@ from payments.gateways.transport import Answer, CallResult
 _LINKS_PER_PAGE = 250
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What an order shows of its payments: each under its own id, of which at most one stands."""
+
+    payments: list[tuple[str, ChargeSeen]]
+    state: object
+
+
 class Checkout:
     """The payment links of one location."""
 
@@ -60,25 +69,12 @@ class Checkout:
 
     def see(self, page: Page, *, asked: Asked, deadline: Deadline) -> Seen:
         """Ask what became of a page: its order, what paid it, and where it is while nothing has."""
-        result = self._client.ask(
-            lambda square: square.orders.get(quote(page.order_id, safe=""), request_options=ONCE), deadline=deadline
-        )
-        if not isinstance(result, Answer):
-            return unanswered(result)
-        read = pages.read_order(result, page=page, asked=_of_an_order(asked))
-        if isinstance(read, Pending):
-            return self._with_address(read, page=page, deadline=deadline)
-        if not isinstance(read, list):
-            return read
-        seen: list[ChargeSeen] = []
-        for payment_id in read:
-            one = self._payments.see(
-                payment_id, asked=_of_a_payment(asked, page=page), reference=page.reference, deadline=deadline
-            )
-            if isinstance(one, InDoubt | NeverSent):
-                return one
-            seen.append(one)
-        return pages.read_tenders(seen, page=page, state=inner(content(result), "order").get("state"))
+        tried = self._ask_payments(page, asked=asked, deadline=deadline)
+        if isinstance(tried, Pending):
+            return self._with_address(tried, page=page, deadline=deadline)
+        if not isinstance(tried, _Tried):
+            return tried
+        return pages.read_tenders([charge for _, charge in tried.payments], page=page, state=tried.state)
 
     def find(self, question: Question, *, deadline: Deadline) -> list[ChargeSeen] | InDoubt | NeverSent:
         """Look for our link among all of them, when its making was not answered."""
@@ -106,6 +102,18 @@ class Checkout:
             found.append(seen)
         return found
 
+    def capture(self, page: Page, *, asked: Asked, deadline: Deadline) -> Outcome:
+        """Take nothing, since a page takes by itself when the customer pays: tell whether it did."""
+        seen = self.see(page, asked=asked, deadline=deadline)
+        match seen:
+            case Captured(refunded_minor=0) | InDoubt() | NeverSent():
+                return seen
+            case Pending():
+                return doubt("there is no hold on a page, and nobody has paid there yet", reference=page.reference)
+            case _:
+                code = FailureCode.ALREADY_DONE
+                return Declined(code=code, gateway_code=type(seen).__name__.upper(), reference=page.reference)
+
     def end(self, page: Page, *, asked: Asked, request: ActRequest, deadline: Deadline) -> Outcome:
         """Delete the link, so that nobody can pay there any more, and see what its order says then."""
         result = self._client.ask(
@@ -131,16 +139,35 @@ class Checkout:
                 return doubt(f"the link was deleted, and its charge is {seen}", reference=page.reference)
 
     def payment_of(self, page: Page, *, deadline: Deadline) -> str | InDoubt | NeverSent:
-        """Ask which payment paid a page."""
+        """Ask which payment paid a page, whatever was tried before it."""
+        tried = self._ask_payments(page, asked={"location_id": self._location_id}, deadline=deadline)
+        match tried:
+            case _Tried(payments=payments):
+                return pages.read_paying(payments, page=page)
+            case InDoubt() | NeverSent():
+                return tried
+            case _:
+                return doubt(f"nobody paid the order: {tried}", reference=page.reference)
+
+    def _ask_payments(self, page: Page, *, asked: Asked, deadline: Deadline) -> _Tried | Seen:
+        """Ask for the order, and for each payment that it shows; what the order says when it shows none."""
         result = self._client.ask(
             lambda square: square.orders.get(quote(page.order_id, safe=""), request_options=ONCE), deadline=deadline
         )
         if not isinstance(result, Answer):
             return unanswered(result)
-        read = pages.read_order(result, page=page, asked={"location_id": self._location_id})
-        if isinstance(read, list) and len(read) == 1:
-            return read[0]
-        return read if isinstance(read, InDoubt) else doubt(f"no one payment paid the order: {read}")
+        read = pages.read_order(result, page=page, asked=_of_an_order(asked))
+        if not isinstance(read, list):
+            return read
+        seen: list[tuple[str, ChargeSeen]] = []
+        for payment_id in read:
+            one = self._payments.see(
+                payment_id, asked=_of_a_payment(asked, page=page), reference=page.reference, deadline=deadline
+            )
+            if isinstance(one, InDoubt | NeverSent):
+                return one
+            seen.append((payment_id, one))
+        return _Tried(payments=seen, state=inner(content(result), "order").get("state"))
 
     def _with_address(self, pending: Pending, *, page: Page, deadline: Deadline) -> Seen:
         result = self._client.ask(

@@ -7,10 +7,20 @@ what became of it, and by the link, which ends it. An order is paid by payments 
 from dataclasses import dataclass
 from typing import Any
 
-from payments.domain.outcomes import ChargeSeen, Declined, InDoubt, Outcome, Pending, Undoing, Undone
+from payments.domain.outcomes import (
+    Authorized,
+    Captured,
+    ChargeSeen,
+    Declined,
+    InDoubt,
+    Outcome,
+    Pending,
+    Undoing,
+    Undone,
+)
 from payments.gateways.protocol import ChargeRequest
 from payments.gateways.reading import LONGEST_ID, content, doubt, inner, is_address
-from payments.gateways.square.answers import OK, Asked, as_doubt, is_id, money, read_refusal
+from payments.gateways.square.answers import MOST_PAYMENTS, OK, Asked, as_doubt, is_id, money, read_refusal, shown
 from payments.gateways.transport import Answer
 
 _BETWEEN = ":"  # In no id of theirs.
@@ -48,7 +58,7 @@ def read_link(link: object, *, payment_note: str) -> tuple[Page, str] | InDoubt:
         return doubt("no link of ours")
     link_id, order_id, address = link.get("id"), link.get("order_id"), link.get("url")
     if not is_id(link_id) or not is_id(order_id) or not is_address(address):
-        return doubt(f"a link with {[link_id, order_id, address]}")
+        return doubt(f"a link with {[shown(link_id), shown(order_id), shown(address)]}")
     page = Page(order_id=order_id, link_id=link_id)
     if len(page.reference) > LONGEST_ID:
         return doubt(f"a link whose name has {len(page.reference)} characters")
@@ -65,10 +75,12 @@ def read_link_creation(answer: Answer, *, request: ChargeRequest) -> Outcome:
         return read
     page, address = read
     price = money(amount_minor=request.amount_minor, currency=request.currency)
-    orders = inner(answered, "related_resources").get("orders") or []
-    totals = [inner({"order": order}, "order").get("total_money") for order in orders]
-    if answered.get("errors") or any(total != price for total in totals):
-        return doubt(f"a link for {totals} in place of {price}", reference=page.reference)
+    orders = inner(answered, "related_resources").get("orders")
+    if orders is not None and not isinstance(orders, list):
+        return doubt(f"a link for orders that are {shown(orders)}", reference=page.reference)
+    others = [order for order in orders or [] if inner({"order": order}, "order").get("total_money") != price]
+    if answered.get("errors") or others:
+        return doubt(f"a link with errors, or for {len(others)} orders of another amount", reference=page.reference)
     return Pending(reference=page.reference, redirect_url=address)
 
 
@@ -80,13 +92,18 @@ def read_order(answer: Answer, *, page: Page, asked: Asked) -> list[str] | Charg
     order = inner(content(answer), "order")
     said = {name: order.get(name) for name in asked}
     if order.get("id") != page.order_id or said != dict(asked):
-        return doubt(f"the order {page.order_id} is another one: {said}", reference=page.reference)
-    tenders = order.get("tenders", [])
-    payment_ids = [inner({"tender": tender}, "tender").get("id") for tender in tenders or []]
-    if any(not is_id(payment_id) for payment_id in payment_ids):
-        return doubt(f"the order {page.order_id} was paid with {payment_ids}", reference=page.reference)
+        others = [name for name in asked if said[name] != asked[name]]
+        return doubt(f"the order {page.order_id} is another one, by its {others}", reference=page.reference)
+    tenders = order.get("tenders")
+    if tenders is not None and not isinstance(tenders, list):
+        return doubt(f"the order {page.order_id} was paid with {shown(tenders)}", reference=page.reference)
+    told = [inner({"tender": tender}, "tender").get("id") for tender in tenders or []]
+    payment_ids = [payment_id for payment_id in told if is_id(payment_id)]
+    if len(payment_ids) != len(told) or len(told) > MOST_PAYMENTS:
+        detail = f"the order {page.order_id} was paid with {len(told)} tenders, {len(payment_ids)} of which have an id"
+        return doubt(detail, reference=page.reference)
     if payment_ids:
-        return [payment_id for payment_id in payment_ids if is_id(payment_id)]
+        return payment_ids
     return read_unpaid(order.get("state"), page=page)
 
 
@@ -98,13 +115,15 @@ def read_unpaid(state: object, *, page: Page) -> ChargeSeen | InDoubt:
         case "DRAFT" | "OPEN":
             return Pending(reference=page.reference, redirect_url=None)
         case _:
-            return doubt(f"the order {page.order_id} is {state!r} and shows no payment", reference=page.reference)
+            return doubt(f"the order {page.order_id} is {shown(state)} and shows no payment", reference=page.reference)
 
 
 def read_tenders(seen: list[ChargeSeen], *, page: Page, state: object) -> ChargeSeen | InDoubt:
     """Tell what an order is seen as by its payments: by the one that stands, else by the order."""
-    standing = [charge for charge in seen if not isinstance(charge, Declined | Undone) or _is_refunded(charge)]
+    standing = [charge for charge in seen if stands(charge)]
     match standing:
+        case [Authorized()]:  # A page holds nothing: what it was paid with is on its way to being taken.
+            return Pending(reference=page.reference, redirect_url=None)
         case [only]:
             return only
         case []:
@@ -114,5 +133,17 @@ def read_tenders(seen: list[ChargeSeen], *, page: Page, state: object) -> Charge
             return doubt(f"the order {page.order_id} was paid {len(standing)} times", reference=page.reference)
 
 
-def _is_refunded(charge: ChargeSeen) -> bool:
-    return isinstance(charge, Undone) and charge.how is Undoing.REFUNDED
+def stands(charge: ChargeSeen) -> bool:
+    """Tell whether a payment of an order has its money, had it, or may get it: a try that failed does not."""
+    is_refunded = isinstance(charge, Undone) and charge.how is Undoing.REFUNDED
+    return is_refunded or not isinstance(charge, Declined | Undone)
+
+
+def read_paying(tried: list[tuple[str, ChargeSeen]], *, page: Page) -> str | InDoubt:
+    """Return the id of the one payment that paid a page: nothing is given back of one that did not."""
+    match [(payment_id, charge) for payment_id, charge in tried if stands(charge)]:
+        case [(payment_id, Captured() | Undone())]:
+            return payment_id
+        case standing:
+            told = [type(charge).__name__ for _, charge in standing]
+            return doubt(f"no one payment paid the order {page.order_id}: {told}", reference=page.reference)

@@ -317,6 +317,10 @@ def test_an_order_says_what_became_of_its_page() -> None:
         {"state": None},
         {"tenders": [{"id": None}]},
         {"tenders": ["p1"]},
+        {"tenders": 5},
+        {"tenders": {}},
+        {"tenders": ""},
+        {"state": "OPEN", "tenders": [{"id": f"p{number}"} for number in range(21)]},
     ],
 )
 def test_an_order_that_is_another_or_strange_proves_nothing(changes: dict[str, object]) -> None:
@@ -337,9 +341,15 @@ def test_of_several_payments_of_a_page_the_one_that_stands_counts() -> None:
     assert isinstance(pages.read_tenders([taken, taken], page=PAGE, state="OPEN"), InDoubt)
 
 
+def test_a_page_holds_nothing() -> None:
+    on_its_way = Authorized("ORDER:LINK")
+    assert pages.read_tenders([on_its_way], page=PAGE, state="OPEN") == Pending("ORDER:LINK", redirect_url=None)
+
+
 def link(**changes: object) -> Answer:
     shown = {"id": "LINK", "order_id": "ORDER", "url": "https://square.link/u/EXAMPLE", "payment_note": PAYMENT_ID}
-    related = {"orders": [{"id": "ORDER", "total_money": changes.pop("total_money", TOTAL)}]}
+    orders = [{"id": "ORDER", "total_money": changes.pop("total_money", TOTAL)}]
+    related = {"orders": changes.pop("orders", orders)}
     return answer({"payment_link": {**shown, **changes}, "related_resources": related})
 
 
@@ -358,6 +368,9 @@ def test_a_link_leads_to_a_page() -> None:
         {"order_id": None},
         {"url": "javascript:alert(1)"},
         {"total_money": {"amount": 1350, "currency": "USD"}},
+        {"orders": 5},
+        {"orders": {}},
+        {"orders": [5]},
     ],
 )
 def test_a_link_that_is_another_or_strange_proves_nothing(changes: dict[str, object]) -> None:

@@ -83,6 +83,14 @@ def void_page(gateway: SquareGateway) -> Outcome:
     return gateway.void(act_request("ORDER:LINK"), deadline_seconds=20)
 
 
+def refund_page(gateway: SquareGateway) -> Outcome:
+    return gateway.refund(act_request("ORDER:LINK"), deadline_seconds=20)
+
+
+def capture_page(gateway: SquareGateway) -> Outcome:
+    return gateway.capture(act_request("ORDER:LINK"), deadline_seconds=20)
+
+
 def look_up(reference: str) -> Callable[[SquareGateway], Outcome]:
     question = Question(
         idempotency_key=PAYMENT_ID,
@@ -251,6 +259,67 @@ def test_a_payment_of_a_page_has_to_be_of_its_order() -> None:
     assert run(see, order("OPEN", "P"), payment(order_id="ORDER", reference_id="")) == Captured("ORDER:LINK")
     assert isinstance(run(see, order("OPEN", "P"), payment(order_id="OTHER", reference_id="")), InDoubt)
     assert isinstance(run(see, order("OPEN", "P"), UNSENT), NeverSent)
+
+
+def of_the_page(payment_id: str, status: str, **changes: object) -> Answer:
+    return payment(id=payment_id, status=status, order_id="ORDER", reference_id="", **changes)
+
+
+def test_what_paid_a_page_is_given_back_whatever_was_tried_before() -> None:
+    refunded = of_the_page("P", "COMPLETED", refunded_money=TOTAL, refund_ids=["R"])
+    for tried in (["P1", "P"], ["P", "P1"]):
+        seen = [of_the_page(one, "COMPLETED" if one == "P" else "FAILED") for one in tried]
+        begun = (returned("PENDING"), returned("COMPLETED"), refunded, returned("COMPLETED"))
+        outcome, asked = trace(refund_page, order("OPEN", *tried), *seen, *begun)
+        assert outcome == Undone(how=Undoing.REFUNDED, reference="ORDER:LINK")
+        assert asked.count("refunds.refund_payment") == 1
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [order("OPEN", "P1", "P2"), of_the_page("P1", "COMPLETED"), of_the_page("P2", "COMPLETED")],
+        [order("OPEN", "P1"), of_the_page("P1", "FAILED")],
+        [order("OPEN", "P1"), of_the_page("P1", "APPROVED")],
+        [order("OPEN", "P1"), of_the_page("P1", "PENDING")],
+        [order("OPEN", "P1"), payment(id="P1", order_id="OTHER")],
+        [order("OPEN", "P1"), BROKEN],
+        [
+            order("OPEN", "P"),
+            of_the_page("P", "COMPLETED", refunded_money=TOTAL, refund_ids=["R"]),
+            returned("PENDING"),
+        ],
+        [order("DRAFT")],
+    ],
+)
+def test_nothing_is_given_back_of_a_page_that_no_one_payment_paid(results: list[CallResult]) -> None:
+    outcome, asked = trace(refund_page, *results)
+    assert isinstance(outcome, InDoubt)
+    assert "refunds.refund_payment" not in asked
+
+
+def test_a_payment_of_a_page_that_is_not_taken_yet_is_pending() -> None:
+    see = look_up("ORDER:LINK")
+    for status in ("APPROVED", "PENDING"):
+        paid = of_the_page("P", status)
+        assert run(see, order("OPEN", "P"), paid) == Pending("ORDER:LINK", redirect_url=None)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([order("OPEN", "P"), of_the_page("P", "COMPLETED")], Captured),
+        ([order("OPEN", "P"), of_the_page("P", "APPROVED")], InDoubt),
+        ([order("DRAFT"), answer(payment_link=LINK)], InDoubt),
+        ([order("CANCELED")], Declined),
+        ([BROKEN], InDoubt),
+        ([UNSENT], NeverSent),
+    ],
+)
+def test_nothing_is_taken_of_a_page_by_us(results: list[CallResult], expected: type) -> None:
+    outcome, asked = trace(capture_page, *results)
+    assert isinstance(outcome, expected)
+    assert set(asked) <= {"orders.get", "payments.get", "checkout.payment_links.get"}
 
 
 def listed(*payments: Answer, cursor: str = "") -> Answer:
