@@ -1,7 +1,9 @@
 """The token of a gateway: fetched once for all threads, renewed in time, used on in a fork."""
 
+import dataclasses
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -54,7 +56,7 @@ def test_a_token_is_used_for_half_of_its_life_and_then_renewed(clock: Clock) -> 
     assert cache.get(Deadline(30)) == "a"
     clock.now += 1
     assert cache.get(Deadline(30)) == "b"
-    assert fetching.deadlines == [30, 30]
+    assert fetching.deadlines == [30, 3]  # Nobody waits long for what is not needed yet.
 
 
 def test_a_renewal_that_fails_leaves_the_old_token_until_its_end(clock: Clock) -> None:
@@ -65,6 +67,44 @@ def test_a_renewal_that_fails_leaves_the_old_token_until_its_end(clock: Clock) -
     clock.now += 1
     assert cache.get(Deadline(30)) == NOTHING
     assert cache.get(Deadline(30)) == "b"
+
+
+def test_a_renewal_that_failed_is_tried_again_a_while_later(clock: Clock) -> None:
+    fetching = Fetching(Token("a", 1000), NOTHING, Token("b", 1000))
+    cache = TokenCache(fetching)
+    cache.get(Deadline(30))
+    clock.now += 500
+    assert [cache.get(Deadline(30)) for _ in range(5)] == ["a"] * 5
+    assert len(fetching.deadlines) == 2
+    clock.now += 30
+    assert cache.get(Deadline(1)) == "b"
+    assert fetching.deadlines == [30, 3, 1]
+
+
+def test_while_one_thread_renews_the_others_use_the_token_that_is_held() -> None:
+    release, asked = threading.Event(), threading.Event()
+    given = iter([Token("a", 3600), Token("b", 3600)])
+
+    def fetch(_deadline: Deadline) -> Token | NoToken:
+        token = next(given)
+        if token.text == "b":
+            asked.set()
+            release.wait(20)
+        return token
+
+    cache = TokenCache(fetch)
+    assert cache.get(Deadline(20)) == "a"
+    assert cache._held is not None
+    cache._held = dataclasses.replace(cache._held, renew_at_monotonic=0.0)
+    with ThreadPoolExecutor(1) as pool:
+        renewing = pool.submit(cache.get, Deadline(20))
+        assert asked.wait(20)
+        began = time.monotonic()
+        assert [cache.get(Deadline(20)) for _ in range(3)] == ["a"] * 3
+        assert time.monotonic() - began < 10  # Waiting for the renewal would take the whole deadline.
+        release.set()
+        assert renewing.result(20) == "b"
+    assert cache.get(Deadline(20)) == "b"
 
 
 def test_a_dropped_token_is_not_used_again_and_a_newer_one_is_kept(clock: Clock) -> None:
