@@ -83,7 +83,8 @@ def read_creation(answer: Answer, *, request: ChargeRequest) -> Outcome:
         state, address = answered.get("state"), answered.get("redirectUrl")
         if state == "PENDING" and is_text(answered.get("orderId"), longest=LONGEST_ID) and is_address(address):
             return Pending(reference=request.reference, redirect_url=address)
-        return doubt(f"a new order that is {state!r} and leads to {address!r}")
+        # Not the address itself: it lets whoever has it into the customer's session.
+        return doubt(f"a new order that is {spelled(state)!r}, without an id or an address that can be used")
     if answer.status == TOO_MANY:
         return NeverSent(code=_C.RATE_LIMITED, detail=refusal(answer))
     if code in _TAKEN_ALREADY and answer.status in CLIENT_ERRORS:
@@ -94,10 +95,17 @@ def read_creation(answer: Answer, *, request: ChargeRequest) -> Outcome:
 
 
 def read_look_up(answer: Answer, *, question: Question) -> Outcome:
-    """Read the answer to a question after an order."""
-    return read_order(
+    """Read the answer to a question after an order. One that was seen before is not unknown now, whatever is said.
+
+    Asked as another merchant, PhonePe says the same as of an order that never was.
+    """
+    seen = read_order(
         answer, reference=question.reference, amount_minor=question.amount_minor, currency=question.currency
     )
+    if isinstance(seen, NotFound) and question.charge_reference:
+        detail = "an order that was seen before is unknown: are these the credentials that it was made with?"
+        return doubt(detail, code=_C.CONFIGURATION, reference=question.charge_reference)
+    return seen
 
 
 def read_void(answer: Answer, *, request: ActRequest) -> Outcome:
@@ -112,7 +120,7 @@ def read_void(answer: Answer, *, request: ActRequest) -> Outcome:
         case Declined(gateway_code=code):
             return Declined(code=_C.ALREADY_DONE, gateway_code=code, reference=reference)
         case NotFound():
-            return doubt("an order that was seen before is unknown", reference=reference)
+            return doubt("an order that was seen before is unknown", code=_C.CONFIGURATION, reference=reference)
         case _:
             return seen
 
@@ -187,9 +195,11 @@ def _read_order(order: Mapping[str, Any], *, asked: Mapping[str, object], refere
     said = {name: order[name] for name in asked if order.get(name) is not None}
     if not is_amount(order.get("amount")) or said != {name: asked[name] for name in said}:
         return doubt(f"the order {reference} is another one: {said}")
-    state, attempts = order.get("state"), _attempts(order)
+    state, attempts = order.get("state"), _attempts(order, amount=order["amount"])
     if attempts is None:
-        return doubt(f"the order {reference} is {state!r} with attempts that cannot be read")
+        return doubt(f"the order {reference} is {state!r} with attempts that cannot be read, or over another amount")
+    if attempts.count("COMPLETED") > 1:
+        return doubt(f"the order {reference} is {state!r} and was paid more than once", reference=reference)
     match state:
         case "PENDING":
             return Pending(reference=reference, redirect_url=None)
@@ -201,10 +211,13 @@ def _read_order(order: Mapping[str, Any], *, asked: Mapping[str, object], refere
             return doubt(f"the order {reference} is {state!r} with attempts that are {attempts}")
 
 
-def _attempts(order: Mapping[str, Any]) -> list[object] | None:
-    """Return the states of the customer's attempts at paying."""
+def _attempts(order: Mapping[str, Any], *, amount: object) -> list[object] | None:
+    """Return the states of the customer's attempts at paying; None if one took another amount than the order's."""
     attempts = order.get("paymentDetails", [])
     if not isinstance(attempts, list) or not all(isinstance(attempt, dict) for attempt in attempts):
+        return None
+    paid = [attempt["amount"] for attempt in attempts if attempt.get("state") == "COMPLETED" and "amount" in attempt]
+    if any(not is_amount(one) or one != amount for one in paid if one is not None):
         return None
     states = [attempt.get("state") for attempt in attempts]
     return states if all(isinstance(state, str) for state in states) else None

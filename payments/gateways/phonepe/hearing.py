@@ -61,12 +61,20 @@ def _read_content(body: bytes, *, merchant_id: str) -> Event | NotGenuine:
     return Event(
         event_id=f"{kind}:{reference}:{mark}",  # It has none of its own; the same event always makes the same.
         kind=kind,
-        tells=_TELLS.get(kind, Tells.UNKNOWN),
+        tells=_told(kind, payload),
         payment_id=reference,
         charge_reference=reference,
         is_timely=False,
         account=account,
     )
+
+
+def _told(kind: str, payload: Mapping[str, Any]) -> Tells:
+    """Say what an event is about. A refund that is not completed may fail yet, or has failed: then PhonePe is asked."""
+    tells = _TELLS.get(kind, Tells.UNKNOWN)
+    if tells is Tells.RETURNED and payload.get("state") != "COMPLETED":
+        return Tells.UNKNOWN
+    return tells
 
 
 def _mark_of(payload: Mapping[str, Any], *, is_refund: bool) -> str:

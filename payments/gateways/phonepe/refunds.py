@@ -25,7 +25,9 @@ from payments.gateways.reading import content, declined, doubt, is_amount
 from payments.gateways.transport import Answer
 
 _C = FailureCode
-_CREATED, _FORBIDDEN = 201, 403
+_CREATED, _FORBIDDEN, _NOT_FOUND = 201, 403, 404
+# "There is no such refund", as PhonePe words it of an order (INVALID_MERCHANT_ORDER_ID): no page of its has the code.
+_UNKNOWN = frozenset({"INVALID_MERCHANT_REFUND_ID", "REFUND_NOT_FOUND"})
 _STATES = frozenset({"PENDING", "CONFIRMED", "COMPLETED", "FAILED"})
 # The order was seen paid, of at least this amount, so what is refused is that so much is left of it, or the id again.
 _REFUSES_THE_REFUND = frozenset({400, 402, 409, 417, 422})
@@ -57,10 +59,11 @@ def read_status(answer: Answer, *, request: ActRequest) -> RefundSeen | NotFound
     """Read the answer to the question after a refund."""
     if answer.status == OK:
         return _read(answer, request=request)
-    # PhonePe does not say with which code it answers for a refund that it does not know. So any refusal of a question
-    # that was let in counts as that: what follows is asked under the refund's own id, of which there is only one.
-    is_let_in = answer.status not in {UNAUTHORIZED, _FORBIDDEN, TOO_MANY}
-    if answer.status in CLIENT_ERRORS and is_let_in and error_code(answer):
+    # PhonePe does not say how it answers for a refund that it does not know, nor what a second request under the same
+    # id gets. So only what says just this counts as that, and every other refusal of the question is a doubt: a refund
+    # that may exist is not asked for again.
+    code, is_let_in = error_code(answer), answer.status not in {UNAUTHORIZED, _FORBIDDEN, TOO_MANY}
+    if (answer.status == _NOT_FOUND and code) or (answer.status in CLIENT_ERRORS and is_let_in and code in _UNKNOWN):
         return NotFound()
     return read_refused_question(answer)
 

@@ -1,6 +1,7 @@
 """What PhonePe's answers prove, with bodies as its documentation shows them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,13 +127,33 @@ def test_too_many_requests_did_nothing(body: Any) -> None:
     assert isinstance(looked_up(429, body), NeverSent)
 
 
+def test_a_doubt_about_a_new_order_does_not_lead_to_its_page() -> None:
+    for bent in ({"state": "COMPLETED"}, {"orderId": None}, {"state": 999 * "x"}):
+        read = read_creation(answer(200, {**CREATED, **bent}), request=charge_request())
+        assert isinstance(read, InDoubt)
+        assert "token=" not in read.detail
+        assert len(read.detail) < 160
+
+
 # Orders
+
+
+def test_an_order_that_was_seen_is_not_unknown_but_asked_for_as_somebody_else() -> None:
+    seen_before = replace(question(), charge_reference=ORDER)
+    for status in (400, 404, 417):
+        seen = read_look_up(answer(status, UNKNOWN), question=seen_before)
+        assert isinstance(seen, InDoubt)
+        assert (seen.code, seen.reference) == (C.CONFIGURATION, ORDER)
 
 
 def test_orders_are_read_as_what_they_are() -> None:
     assert looked_up(200, PAID) == Captured(ORDER)
     assert looked_up(200, {**PAID, "merchantOrderId": ORDER, "currency": "INR"}) == Captured(ORDER)
     assert looked_up(200, {**PAID, "paymentDetails": [FAILED_ATTEMPT, ATTEMPT]}) == Captured(ORDER)
+    bare_attempt = {"transactionId": "OM1", "state": "COMPLETED"}  # Its amount is looked at where it is shown.
+    assert looked_up(200, {**PAID, "paymentDetails": [bare_attempt]}) == Captured(ORDER)
+    assert looked_up(200, {**PAID, "paymentDetails": [{**bare_attempt, "amount": None}]}) == Captured(ORDER)
+    assert looked_up(200, {**PAID, "paymentDetails": [{**FAILED_ATTEMPT, "amount": 1}, ATTEMPT]}) == Captured(ORDER)
     assert looked_up(200, UNPAID) == Pending(ORDER, None)
     assert looked_up(200, {**UNPAID, "paymentDetails": [FAILED_ATTEMPT]}) == Pending(ORDER, None)
     assert looked_up(200, FAILED) == Declined(C.AUTHENTICATION_REQUIRED, "ZM", ORDER)
@@ -158,6 +179,10 @@ def test_orders_are_read_as_what_they_are() -> None:
         {**PAID, "paymentDetails": [FAILED_ATTEMPT]},
         {**PAID, "paymentDetails": "COMPLETED"},
         {**PAID, "paymentDetails": [None]},
+        {**PAID, "paymentDetails": [ATTEMPT, {**ATTEMPT, "transactionId": "OM2"}]},  # Paid twice.
+        {**UNPAID, "paymentDetails": [ATTEMPT, {**ATTEMPT, "transactionId": "OM2"}]},
+        {**PAID, "paymentDetails": [{**ATTEMPT, "amount": AMOUNT_MINOR - 1}]},
+        {**PAID, "paymentDetails": [{**ATTEMPT, "amount": str(AMOUNT_MINOR)}]},
         {**PAID, "paymentDetails": [{"state": ["COMPLETED"]}]},
         {**FAILED, "paymentDetails": [ATTEMPT]},  # Failed, and yet an attempt took the money.
         {**FAILED, "paymentDetails": [{**ATTEMPT, "state": "PENDING"}]},  # Failed, and an attempt may still take it.
@@ -257,8 +282,12 @@ def test_a_refund_is_unknown_only_to_who_was_let_in_and_answered() -> None:
     def asked(status: int, body: Any) -> object:
         return refunds.read_status(answer(status, body), request=act_request())
 
+    assert asked(404, {"code": "ANY"}) == NotFound()
     for status in (400, 404, 417):
-        assert asked(status, {"code": "ANY"}) == NotFound()
+        assert asked(status, {"code": "INVALID_MERCHANT_REFUND_ID"}) == NotFound()
+    for status in (400, 402, 409, 417, 422):
+        for code in ("ANY", "BAD_REQUEST", "INVALID_MERCHANT_ORDER_ID"):
+            assert isinstance(asked(status, {"code": code}), InDoubt)
     for status, body in [(401, NOT_LET_IN), (403, {"code": "X"}), (500, {"code": "X"}), (404, b"<html>"), (302, b"")]:
         assert isinstance(asked(status, body), InDoubt)
     assert isinstance(asked(429, b""), NeverSent)

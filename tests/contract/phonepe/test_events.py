@@ -83,6 +83,13 @@ def test_what_is_no_ending_is_kept_and_not_believed(kind: str) -> None:
     assert (event.kind, event.tells) == (kind, Tells.UNKNOWN)
 
 
+@pytest.mark.parametrize("state", ["FAILED", "CONFIRMED", "PENDING", None])
+def test_a_refund_that_is_not_completed_makes_us_ask(state: str | None) -> None:
+    event = heard(with_payload(REFUND_DONE, state=state))
+    assert isinstance(event, Event)
+    assert event.tells is Tells.UNKNOWN
+
+
 def test_two_endings_of_one_order_are_two_events() -> None:
     other = with_payload(ORDER_PAID, paymentDetails=[{"transactionId": "OM2"}])
     bare = {**ORDER_PAID, "payload": {"merchantOrderId": ORDER}}

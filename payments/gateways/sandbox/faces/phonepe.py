@@ -169,7 +169,7 @@ class PhonePeFace(Face):
         def read() -> Answer:
             refund = self._refund_of(request.match_info["refund_id"])
             if refund is None:
-                return words.word_error(400, "BAD_REQUEST", "There is no such refund.")
+                return words.word_error(404, "BAD_REQUEST", "There is no such refund.")
             return Answer(200, json.dumps(refund))
 
         def prepare(call: Call, body: JSON) -> None:
