@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from payments.gateways.deadline import Deadline
-from payments.gateways.paypal.certificates import Certificates, host_of
+from payments.gateways.paypal.certificates import Certificates, host_of, path_of
 from payments.gateways.paypal.client import Client
 from payments.gateways.protocol import Event, NotGenuine, Tells, listed
 from payments.gateways.reading import content, inner, is_storable
@@ -68,8 +68,8 @@ class Signed:
 class Verifier(Protocol):
     """One of the two ways to verify."""
 
-    def is_signed(self, signed: Signed, *, webhook_id: str, unix_seconds: int) -> bool | None:
-        """Tell whether PayPal signed it for `webhook_id`; None when that cannot be found out now."""
+    def is_signed(self, signed: Signed, *, webhook_ids: Sequence[str], unix_seconds: int) -> bool | None:
+        """Tell whether PayPal signed it for one of `webhook_ids`; None when that cannot be found out now."""
         ...
 
     def close(self) -> None:
@@ -83,15 +83,15 @@ class ByCertificate:
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
 
-    def is_signed(self, signed: Signed, *, webhook_id: str, unix_seconds: int) -> bool | None:
-        """Tell whether PayPal signed it for `webhook_id`."""
-        try:
-            signature = base64.b64decode(signed.signature, validate=True)
-        except (binascii.Error, ValueError):
+    def is_signed(self, signed: Signed, *, webhook_ids: Sequence[str], unix_seconds: int) -> bool | None:
+        """Tell whether PayPal signed it for one of `webhook_ids`: with one certificate, got once."""
+        signature = _decoded(signed.signature)
+        if signature is None or not webhook_ids:
             return False
-        message = f"{signed.transmission_id}|{signed.time}|{webhook_id}|{zlib.crc32(signed.body)}"
+        checksum = zlib.crc32(signed.body)
+        messages = [f"{signed.transmission_id}|{signed.time}|{name}|{checksum}".encode() for name in webhook_ids]
         return self._certificates.has_signed(
-            url=signed.cert_url, signature=signature, message=message.encode(), unix_seconds=unix_seconds
+            url=signed.cert_url, signature=signature, messages=messages, unix_seconds=unix_seconds
         )
 
     def close(self) -> None:
@@ -102,14 +102,28 @@ class ByCertificate:
 class ByAsking:
     """Asks PayPal whether it was PayPal."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, certificates_url: str) -> None:
         self._client = client
+        self._certificates_url = certificates_url
 
-    def is_signed(self, signed: Signed, *, webhook_id: str, unix_seconds: int) -> bool | None:
-        """Tell whether PayPal says that it signed it for `webhook_id`."""
+    def is_signed(self, signed: Signed, *, webhook_ids: Sequence[str], unix_seconds: int) -> bool | None:
+        """Tell whether PayPal says that it signed it for one of `webhook_ids`, within one deadline over all of them.
+
+        PayPal is asked of one id at a time. What cannot be PayPal's by its form alone is not worth a question.
+        """
         del unix_seconds
-        if not content(Answer(status=HTTPStatus.OK, headers={}, body=signed.body)):
+        is_formed = path_of(signed.cert_url, base_url=self._certificates_url) and _decoded(signed.signature)
+        if not is_formed or not content(Answer(status=HTTPStatus.OK, headers={}, body=signed.body)):
             return False
+        deadline, found = Deadline(_VERIFY_SECONDS), set[bool | None]()
+        for webhook_id in webhook_ids:
+            is_signed = self._ask(signed, webhook_id=webhook_id, deadline=deadline)
+            if is_signed:
+                return True
+            found.add(is_signed)
+        return None if None in found else False
+
+    def _ask(self, signed: Signed, *, webhook_id: str, deadline: Deadline) -> bool | None:
         head = json.dumps(
             {
                 "auth_algo": signed.algo,
@@ -123,7 +137,7 @@ class ByAsking:
         # The event goes back byte for byte: written anew it would have another checksum.
         body = head[:-1].encode() + b', "webhook_event": ' + signed.body + b"}"
         path = "/v1/notifications/verify-webhook-signature"
-        result = self._client.call("POST", path, deadline=Deadline(_VERIFY_SECONDS), body=body)
+        result = self._client.call("POST", path, deadline=deadline, body=body)
         if not isinstance(result, Answer) or result.status != HTTPStatus.OK:
             return None
         return content(result).get("verification_status") == "SUCCESS"
@@ -147,13 +161,10 @@ class Ear:
         at = _unix(signed.time)
         if at is None or signed.algo != _ALGORITHM:
             return NotGenuine("the time or the algorithm of the signature cannot be read")
-        found = [
-            self._verifier.is_signed(signed, webhook_id=webhook_id, unix_seconds=unix_seconds)
-            for webhook_id in self._webhook_ids
-        ]
-        if not any(found):
+        is_signed = self._verifier.is_signed(signed, webhook_ids=self._webhook_ids, unix_seconds=unix_seconds)
+        if not is_signed:
             # PayPal sends it again for three days when it could not be verified now.
-            return NotGenuine("it could not be verified now" if None in found else "the signature does not fit")
+            return NotGenuine("the signature does not fit" if is_signed is False else "it could not be verified now")
         return _read_content(body, is_timely=abs(unix_seconds - at) <= TOLERANCE_SECONDS)
 
     def close(self) -> None:
@@ -167,13 +178,13 @@ def ear(settings: Mapping[str, str], *, client: Client, connect_seconds: float) 
     :raises ValueError: `webhook_verification` is neither "certificate" nor "api".
     """
     webhook_ids = listed(settings.get("webhook_secrets", ""))
+    base_url = settings.get("certificate_url") or host_of(settings["url"])
     verifier: Verifier
     match settings.get("webhook_verification", "certificate"):
         case "certificate":
-            base_url = settings.get("certificate_url") or host_of(settings["url"])
             verifier = ByCertificate(Certificates(base_url=base_url, connect_seconds=connect_seconds))
         case "api":
-            verifier = ByAsking(client)
+            verifier = ByAsking(client, certificates_url=base_url)
         case other:
             raise ValueError(f"webhook_verification has to be certificate or api, not {other!r}")
     return Ear(webhook_ids=webhook_ids, verifier=verifier)
@@ -196,6 +207,13 @@ def _signed(headers: Mapping[str, str], body: bytes) -> Signed | None:
         time=values["transmission-time"],
         body=body,
     )
+
+
+def _decoded(signature: str) -> bytes | None:
+    try:
+        return base64.b64decode(signature, validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _unix(text: str) -> float | None:
@@ -222,11 +240,19 @@ def _read_content(body: bytes, *, is_timely: bool) -> Event | NotGenuine:
     return Event(
         event_id=event["id"],
         kind=event["event_type"],
-        tells=_TELLS.get(event["event_type"], Tells.UNKNOWN),
+        tells=_told(event["event_type"], resource),
         payment_id=str(payment_id)[:_LONGEST_PAYMENT_ID],  # A longer one is none of ours.
         charge_reference=str(charge_reference),
         is_timely=is_timely,
     )
+
+
+def _told(kind: str, resource: Mapping[str, object]) -> Tells:
+    """Say what an event is about. A refund that is not completed may fail yet, or has failed: then PayPal is asked."""
+    tells = _TELLS.get(kind, Tells.UNKNOWN)
+    if tells is Tells.RETURNED and resource.get("status") != "COMPLETED":
+        return Tells.UNKNOWN
+    return tells
 
 
 def _names(event: Mapping[str, object], resource: Mapping[str, object]) -> tuple[object, object]:
@@ -234,6 +260,6 @@ def _names(event: Mapping[str, object], resource: Mapping[str, object]) -> tuple
     if event.get("resource_type") == _ORDERS:
         units = resource.get("purchase_units")
         unit = units[0] if isinstance(units, list) and len(units) == 1 and isinstance(units[0], dict) else {}
-        return unit.get("custom_id", ""), resource.get("id", "")
-    order_id = inner(resource, "supplementary_data", "related_ids").get("order_id", "")
-    return resource.get("custom_id", ""), order_id
+        return unit.get("custom_id") or "", resource.get("id") or ""
+    order_id = inner(resource, "supplementary_data", "related_ids").get("order_id") or ""
+    return resource.get("custom_id") or "", order_id

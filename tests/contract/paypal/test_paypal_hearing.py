@@ -1,6 +1,7 @@
 """What is read of an event once it is known to be PayPal's."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,8 +24,8 @@ AT = 1_795_305_600
 class Trusting:
     """Says that PayPal signed everything."""
 
-    def is_signed(self, signed: Signed, *, webhook_id: str, unix_seconds: int) -> bool:
-        del signed, webhook_id, unix_seconds
+    def is_signed(self, signed: Signed, *, webhook_ids: Sequence[str], unix_seconds: int) -> bool:
+        del signed, webhook_ids, unix_seconds
         return True
 
     def close(self) -> None:
@@ -47,7 +48,6 @@ def event(kind: str = "PAYMENT.CAPTURE.COMPLETED", **changes: Any) -> dict[str, 
     [
         ("PAYMENT.CAPTURE.COMPLETED", Tells.MONEY),
         ("PAYMENT.CAPTURE.DENIED", Tells.NO_MONEY),
-        ("PAYMENT.CAPTURE.REVERSED", Tells.RETURNED),
         ("CUSTOMER.DISPUTE.CREATED", Tells.UNKNOWN),
     ],
 )
@@ -56,6 +56,50 @@ def test_each_kind_tells_what_it_is_about(kind: str, tells: Tells) -> None:
         event_id="WH-1", kind=kind, tells=tells, payment_id=REFERENCE, charge_reference=ORDER, is_timely=True
     )
     assert hear(event(kind)) == expected
+
+
+@pytest.mark.parametrize("kind", ["PAYMENT.CAPTURE.REFUNDED", "PAYMENT.CAPTURE.REVERSED"])
+def test_only_a_refund_that_is_completed_says_that_money_went_back(kind: str) -> None:
+    said = event(kind)
+    for status, tells in [
+        ("COMPLETED", Tells.RETURNED),
+        ("FAILED", Tells.UNKNOWN),
+        ("CANCELLED", Tells.UNKNOWN),
+        ("PENDING", Tells.UNKNOWN),
+        (None, Tells.UNKNOWN),
+    ]:
+        heard = hear({**said, "resource": {**said["resource"], "status": status}})
+        assert isinstance(heard, Event)
+        assert heard.tells is tells, status
+
+
+@pytest.mark.parametrize("kind", ["PAYMENT.REFUND.FAILED", "PAYMENT.REFUND.PENDING"])
+def test_a_refund_that_changed_makes_us_ask(kind: str) -> None:
+    heard = hear(event(kind))
+    assert isinstance(heard, Event)
+    assert heard.tells is Tells.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"custom_id": None}, ("", ORDER)),
+        ({"supplementary_data": {"related_ids": {"order_id": None}}}, (REFERENCE, "")),
+        ({"supplementary_data": {"related_ids": None}}, (REFERENCE, "")),
+        ({"supplementary_data": None}, (REFERENCE, "")),
+    ],
+)
+def test_what_an_event_leaves_empty_it_does_not_name(changes: dict[str, Any], names: tuple[str, str]) -> None:
+    heard = hear(event(resource={**event()["resource"], **changes}))
+    assert isinstance(heard, Event)
+    assert (heard.payment_id, heard.charge_reference) == names
+
+
+def test_an_order_that_leaves_its_names_empty_names_nobody() -> None:
+    order = {"id": None, "status": "APPROVED", "purchase_units": [{"custom_id": None}]}
+    heard = hear(event("CHECKOUT.ORDER.APPROVED", resource_type="checkout-order", resource=order))
+    assert isinstance(heard, Event)
+    assert (heard.payment_id, heard.charge_reference) == ("", "")
 
 
 def test_an_event_of_something_else_names_nobody() -> None:

@@ -117,13 +117,13 @@ def test_amounts_are_texts_in_the_currencys_digits(heard: Paying, recorder: Reco
     assert amounts == [{"currency_code": "USD", "value": "12.50"}, {"currency_code": "JPY", "value": "1250"}]
 
 
-def test_paypal_is_asked_whether_it_sent_an_event(sandbox: SandboxProcess, recorder: Recorder) -> None:
+def test_paypal_is_asked_whether_it_sent_an_event(recorder: Recorder) -> None:
     body = json.dumps({"id": "WH-1", "event_type": "PAYMENT.CAPTURE.COMPLETED", "resource": {"custom_id": "pay_1"}})
     headers = {
         "PAYPAL-AUTH-ALGO": "SHA256withRSA",
-        "PAYPAL-CERT-URL": f"{sandbox.url}/paypal/v1/notifications/certs/CERT-1",
+        "PAYPAL-CERT-URL": f"{recorder.url}/paypal/v1/notifications/certs/CERT-1",
         "PAYPAL-TRANSMISSION-ID": "a69cd13f0-d67a-11e5-baa3-778b53f4ae55",
-        "PAYPAL-TRANSMISSION-SIG": "lmI95Jx3Y9nhR5SJWlHVIWpg4AgFk7n9bCHSRxbrd8A9zrhdu2rMyFrmz",
+        "PAYPAL-TRANSMISSION-SIG": "lmI95Jx3Y9nhR5SJWlHVIWpg4AgFk7n9bCHSRxbrd8A9zrhdu2rMyFrmz+A=",
         "PAYPAL-TRANSMISSION-TIME": "2026-02-18T20:01:35Z",
     }
     with Paying(url=recorder.url, webhook_verification="api", webhook_secrets=WEBHOOK_ID) as asking:
