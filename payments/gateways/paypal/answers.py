@@ -45,9 +45,11 @@ _AT_THE_DOOR: Mapping[int, FailureCode] = MappingProxyType(
     {400: _C.INVALID_REQUEST, 401: _C.CONFIGURATION, 403: _C.CONFIGURATION}
 )
 _UNPROCESSABLE, _CONFLICT = 422, 409
+_MOST_WORDED = 3  # Of an answer's issues, in a detail; all of them count.
 # Another request is at work on the same thing: what becomes of it is not known yet.
-_IN_FLIGHT = frozenset({"PREVIOUS_REQUEST_IN_PROGRESS", "ORDER_COMPLETION_IN_PROGRESS", "RESOURCE_CONFLICT"})
+_IN_FLIGHT = frozenset(code for code, meaning in FAILURES.codes.items() if meaning is _C.KEY_IN_FLIGHT)
 _OTHER_REQUEST = frozenset({"DUPLICATE_REQUEST_ID", "PAYPAL_REQUEST_ID_PREVIOUSLY_USED"})
+_DOUBTS = _IN_FLIGHT | _OTHER_REQUEST  # Whatever else is said beside them.
 # The order is further, or elsewhere, than the request thought: it says itself where.
 _LOOK_AGAIN = frozenset(
     {
@@ -64,17 +66,41 @@ _LOOK_AGAIN = frozenset(
 )
 
 
-def refused_as(answer: Answer) -> str:
-    """Return the issue of a refusal as PayPal spells it; empty if the answer is no refusal of PayPal's."""
+def issues_of(answer: Answer) -> tuple[str, ...]:
+    """Return every issue of a refusal as PayPal spells them; none if the answer is no refusal of PayPal's.
+
+    A detail that names no issue is an empty one, which nobody knows.
+    """
     answered = content(answer)
     details = answered.get("details")
-    first = details[0] if isinstance(details, list) and details and isinstance(details[0], dict) else {}
-    return spelled(first.get("issue") or answered.get("name") or answered.get("error"))
+    shown = details if isinstance(details, list) else []
+    issues = tuple(spelled(detail.get("issue")) if isinstance(detail, dict) else "" for detail in shown)
+    if any(issues):
+        return issues
+    name = spelled(answered.get("name") or answered.get("error"))
+    return (name,) if name else ()
 
 
 def asks_to_look_again(answer: Answer) -> bool:
     """Tell whether a refusal speaks of a state that looking at the order shows better."""
-    return answer.status == _UNPROCESSABLE and refused_as(answer) in _LOOK_AGAIN
+    return answer.status == _UNPROCESSABLE and not _LOOK_AGAIN.isdisjoint(issues_of(answer))
+
+
+def leaves_open(answer: Answer) -> bool:
+    """Tell whether a 422 to a paying request says too little: an earlier one for the same order may still be running.
+
+    So it is with one that speaks of the order's state, and with one that is none of the refusals that PayPal lists.
+    """
+    if answer.status != _UNPROCESSABLE:
+        return False
+    issues = issues_of(answer)
+    return _DOUBTS.isdisjoint(issues) and (asks_to_look_again(answer) or not _are_known(issues))
+
+
+def read_unpaid(answer: Answer, order: Order) -> InDoubt:
+    """Say of an order that is unpaid after a refusal which leaves it open: nobody knows whether it stays so."""
+    _tell_of_unknown(issues_of(answer))
+    return doubt(f"{_worded(answer)}, and the order is unpaid", reference=order.id)
 
 
 def read_opening(answer: Answer, *, asked: Asked, intent: Intent) -> str | Outcome:
@@ -85,7 +111,7 @@ def read_opening(answer: Answer, *, asked: Asked, intent: Intent) -> str | Outco
     """
     answered = content(answer)
     if answer.status not in _DONE:
-        refusal = read_refusal(answer, reference=None)
+        refusal = _read_refused_opening(answer)
         if isinstance(refusal, InDoubt) and refusal.code is _C.GATEWAY_ERROR:
             return NeverSent(code=refusal.code, detail=f"no order: {refusal.detail}")
         return refusal
@@ -116,13 +142,12 @@ def read_sight(answer: Answer, *, asked: Asked) -> Order | NotFound | InDoubt | 
     """Read the order that was asked for. One that nobody paid is gone after some hours: that is not found."""
     if answer.status == _OK:
         return read_order(content(answer), asked=asked)
-    issue = refused_as(answer)
-    detail = f"HTTP {answer.status} {issue}"
-    if answer.status == _NOT_FOUND and issue:
+    issues, detail = issues_of(answer), _worded(answer)
+    if answer.status == _NOT_FOUND and issues:
         return NotFound()
     if answer.status == _TOO_MANY:
         return NeverSent(code=_C.RATE_LIMITED, detail=detail)
-    return doubt(detail, code=_AT_THE_DOOR.get(answer.status, _C.GATEWAY_ERROR) if issue else _C.GATEWAY_ERROR)
+    return doubt(detail, code=_AT_THE_DOOR.get(answer.status, _C.GATEWAY_ERROR) if issues else _C.GATEWAY_ERROR)
 
 
 def read_capture(answer: Answer, *, request: ActRequest, reference: str) -> Outcome:
@@ -180,20 +205,52 @@ def read_refund(answer: Answer, *, request: ActRequest, capture: Payment) -> Out
 
 
 def read_refusal(answer: Answer, *, reference: str | None) -> Outcome:
-    """Read an answer that is no success."""
-    issue = refused_as(answer)
-    detail = f"HTTP {answer.status} {issue}"
-    if answer.status in {_CONFLICT, _UNPROCESSABLE} and issue in _IN_FLIGHT:
+    """Read an answer that is no success. All of its issues count: the first need not be the one that matters.
+
+    A 422 is a refusal only where each of them is a listed one. What nobody knows may as well say that an earlier
+    request is at work.
+    """
+    issues, detail = issues_of(answer), _worded(answer)
+    if answer.status in {_CONFLICT, _UNPROCESSABLE} and not _IN_FLIGHT.isdisjoint(issues):
         return doubt(detail, code=_C.KEY_IN_FLIGHT, reference=reference or "")
-    if answer.status in {400, _CONFLICT, _UNPROCESSABLE} and issue in _OTHER_REQUEST:
+    if answer.status in {400, _CONFLICT, _UNPROCESSABLE} and not _OTHER_REQUEST.isdisjoint(issues):
         return doubt(detail, code=_C.KEY_MISMATCH, reference=reference or "")
     if answer.status == _TOO_MANY:
         return NeverSent(code=_C.RATE_LIMITED, detail=detail)
-    if answer.status in _AT_THE_DOOR and issue:
-        return Declined(code=_AT_THE_DOOR[answer.status], gateway_code=issue, reference=reference)
-    if answer.status == _UNPROCESSABLE and issue:
-        return declined(FAILURES, issue, reference=reference)
+    if answer.status in _AT_THE_DOOR and issues:
+        first = next(filter(None, issues))
+        return Declined(code=_AT_THE_DOOR[answer.status], gateway_code=first, reference=reference)
+    if answer.status == _UNPROCESSABLE and _are_known(issues):
+        of_its_state = [issue for issue in issues if FAILURES.codes[issue] is _C.ALREADY_DONE]
+        return declined(FAILURES, (of_its_state or issues)[0], reference=reference)
+    if answer.status == _UNPROCESSABLE:
+        _tell_of_unknown(issues)
     return doubt(detail, reference=reference or "")
+
+
+def _read_refused_opening(answer: Answer) -> Outcome:
+    issues = issues_of(answer)
+    is_unheard_of = answer.status == _UNPROCESSABLE and issues and not _are_known(issues)
+    if is_unheard_of and _DOUBTS.isdisjoint(issues):
+        # No order was made, which is certain; of an order of an earlier call it says nothing, as any refusal of a
+        # request that is worded so.
+        _tell_of_unknown(issues)
+        return Declined(code=_C.INVALID_REQUEST, gateway_code=next(filter(None, issues)), reference=None)
+    return read_refusal(answer, reference=None)
+
+
+def _are_known(issues: tuple[str, ...]) -> bool:
+    return bool(issues) and all(issue in FAILURES.codes for issue in issues)
+
+
+def _tell_of_unknown(issues: tuple[str, ...]) -> None:
+    unknown = [issue for issue in issues if issue not in FAILURES.codes]
+    for issue in unknown[:_MOST_WORDED]:
+        FAILURES.meaning(issue)  # Which is an alert.
+
+
+def _worded(answer: Answer) -> str:
+    return f"HTTP {answer.status} {', '.join(issues_of(answer)[:_MOST_WORDED])}"
 
 
 def in_no_state(seen: ChargeSeen, *, reference: str) -> Declined:

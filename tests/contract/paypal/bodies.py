@@ -21,6 +21,12 @@ def refusal(status: int, issue: str, *, name: str = "UNPROCESSABLE_ENTITY") -> A
     return answer(status, {"name": name, "debug_id": "90957fca61718", "details": [{"issue": issue}]})
 
 
+def refusals(*issues: str | None) -> Answer:
+    """A 422 with several issues; None for a detail that names none."""
+    details = [{"description": "x"} if issue is None else {"issue": issue} for issue in issues]
+    return answer(422, {"name": "UNPROCESSABLE_ENTITY", "debug_id": "90957fca61718", "details": details})
+
+
 def money(value: str) -> dict[str, str]:
     return {"currency_code": "USD", "value": value}
 

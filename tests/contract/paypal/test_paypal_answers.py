@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import structlog.testing
 
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import (
@@ -24,7 +25,17 @@ from payments.gateways.protocol import ActRequest
 from payments.gateways.transport import Answer
 from tests.contract import published
 from tests.contract.paypal import bodies
-from tests.contract.paypal.bodies import ORDER, REFERENCE, answer, authorization, capture, order, refund, refusal
+from tests.contract.paypal.bodies import (
+    ORDER,
+    REFERENCE,
+    answer,
+    authorization,
+    capture,
+    order,
+    refund,
+    refusal,
+    refusals,
+)
 
 C = FailureCode
 ASKED = Asked(currency="USD", order_id=ORDER, reference=REFERENCE, amount_minor=1250, is_hosted=False)
@@ -115,9 +126,44 @@ def test_what_does_not_add_up_proves_nothing(body: object) -> None:
 
 @pytest.mark.parametrize("issue", ["ORDER_COMPLETION_IN_PROGRESS", "PREVIOUS_REQUEST_IN_PROGRESS"])
 def test_a_request_that_is_still_at_work_is_a_doubt(issue: str) -> None:
-    seen = answers.read_paying(refusal(422, issue), asked=ASKED)
+    for said in (refusal(422, issue), refusals("INSTRUMENT_DECLINED", issue), refusals("SOMETHING_NEW", issue)):
+        seen = answers.read_paying(said, asked=ASKED)
+        assert isinstance(seen, InDoubt)
+        assert (seen.code, seen.reference) == (C.KEY_IN_FLIGHT, ORDER)
+
+
+def test_only_a_refusal_with_an_issue_that_nobody_lists_is_an_alert() -> None:
+    with structlog.testing.capture_logs() as logged:
+        answers.read_paying(answer(500, {"name": "INTERNAL_SERVER_ERROR"}), asked=ASKED)
+        answers.read_paying(refusal(404, "INVALID_RESOURCE_ID", name="RESOURCE_NOT_FOUND"), asked=ASKED)
+        assert logged == []
+        answers.read_paying(refusals("INSTRUMENT_DECLINED", "SOMETHING_NEW"), asked=ASKED)
+    assert [line["gateway_code"] for line in logged] == ["SOMETHING_NEW"]
+
+
+def test_a_conflict_without_an_issue_is_a_request_that_is_still_at_work() -> None:
+    seen = answers.read_paying(answer(409, {"name": "RESOURCE_CONFLICT"}), asked=ASKED)
     assert isinstance(seen, InDoubt)
-    assert (seen.code, seen.reference) == (C.KEY_IN_FLIGHT, ORDER)
+    assert seen.code is C.KEY_IN_FLIGHT
+
+
+@pytest.mark.parametrize(
+    ("said", "is_open"),
+    [
+        (refusal(422, "INSTRUMENT_DECLINED"), False),
+        (refusal(422, "PREVIOUS_REQUEST_IN_PROGRESS"), False),  # A doubt already.
+        (refusal(422, "DUPLICATE_REQUEST_ID"), False),
+        (refusal(422, "ORDER_ALREADY_CAPTURED"), True),
+        (refusals("INSTRUMENT_DECLINED", "ORDER_ALREADY_CAPTURED"), True),
+        (refusal(422, "SOMETHING_NEW"), True),
+        (refusals("INSTRUMENT_DECLINED", "SOMETHING_NEW"), True),
+        (refusals("INSTRUMENT_DECLINED", None), True),
+        (answer(422, b"<html>"), True),
+        (refusal(400, "SOMETHING_NEW"), False),
+    ],
+)
+def test_a_refusal_leaves_it_open_unless_all_of_its_issues_are_listed(said: Answer, is_open: bool) -> None:
+    assert answers.leaves_open(said) is is_open
 
 
 @pytest.mark.parametrize(
@@ -125,7 +171,11 @@ def test_a_request_that_is_still_at_work_is_a_doubt(issue: str) -> None:
     [
         (refusal(422, "INSTRUMENT_DECLINED"), Declined(C.DECLINED, "INSTRUMENT_DECLINED", ORDER)),
         (refusal(422, "PAYER_ACTION_REQUIRED"), Declined(C.AUTHENTICATION_REQUIRED, "PAYER_ACTION_REQUIRED", ORDER)),
-        (refusal(422, "SOMETHING_NEW"), Declined(C.DECLINED, "SOMETHING_NEW", ORDER)),
+        (refusals("INSTRUMENT_DECLINED", "PAYER_CANNOT_PAY"), Declined(C.DECLINED, "INSTRUMENT_DECLINED", ORDER)),
+        (
+            refusals("AMOUNT_MISMATCH", "ORDER_ALREADY_CAPTURED"),
+            Declined(C.ALREADY_DONE, "ORDER_ALREADY_CAPTURED", ORDER),
+        ),
         (refusal(400, "MALFORMED_REQUEST_JSON"), Declined(C.INVALID_REQUEST, "MALFORMED_REQUEST_JSON", ORDER)),
         (refusal(403, "PERMISSION_DENIED"), Declined(C.CONFIGURATION, "PERMISSION_DENIED", ORDER)),
         (answer(401, {"error": "invalid_token"}), Declined(C.CONFIGURATION, "invalid_token", ORDER)),
@@ -143,6 +193,9 @@ def test_a_refusal_is_read_by_its_issue(said: Answer, seen: Outcome) -> None:
         answer(404, {"name": "RESOURCE_NOT_FOUND"}),
         answer(422, b"<html>"),
         answer(400, {}),
+        refusal(422, "SOMETHING_NEW"),
+        refusals("INSTRUMENT_DECLINED", "SOMETHING_NEW"),
+        refusals("INSTRUMENT_DECLINED", None),
         answer(200, b"<html>It works!</html>"),
         answer(302, b""),
         answer(201, order("CREATED")),
@@ -176,6 +229,7 @@ def test_an_order_that_is_gone_is_not_found_and_only_then() -> None:
         (answer(201, order("CREATED", unit={"amount": bodies.money("13.00")})), C.KEY_MISMATCH),
         (answer(201, order("CREATED", unit={"reference_id": "CAPTURE"}, intent="CAPTURE")), C.KEY_MISMATCH),
         (refusal(422, "DUPLICATE_REQUEST_ID"), C.KEY_MISMATCH),
+        (refusal(422, "SOMETHING_NEW"), Declined(C.INVALID_REQUEST, "SOMETHING_NEW", None)),
         (refusal(409, "PREVIOUS_REQUEST_IN_PROGRESS", name="RESOURCE_CONFLICT"), C.KEY_IN_FLIGHT),
         (answer(500, {"name": "INTERNAL_SERVER_ERROR"}), NeverSent),
         (answer(201, b"<html>"), NeverSent),
@@ -215,6 +269,8 @@ def test_a_capture_is_ours_whole_and_complete() -> None:
     ):
         assert isinstance(read(201, bad), InDoubt)
     assert isinstance(read(202, good), InDoubt)
+    unheard_of = answers.read_capture(refusal(422, "SOMETHING_NEW"), request=ACT, reference=REFERENCE)
+    assert isinstance(unheard_of, InDoubt)
 
 
 def test_a_void_is_told_or_silent() -> None:
