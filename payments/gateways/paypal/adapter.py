@@ -30,6 +30,7 @@ from payments.gateways.deadline import Deadline
 from payments.gateways.paypal import answers, hearing, wording
 from payments.gateways.paypal.client import Body, Client
 from payments.gateways.paypal.orders import Asked, Order, asked_by, judge
+from payments.gateways.paypal.wakefulness import Wakefulness
 from payments.gateways.paypal.wording import Intent
 from payments.gateways.protocol import ActRequest, Capabilities, ChargeRequest, Event, NotGenuine, Question
 from payments.gateways.reading import doubt
@@ -40,7 +41,9 @@ _KEY_LIFE_SECONDS = 5 * 3600
 # PayPal says nothing of it. Three hours is how long an order waits to be paid (Orders v2, `links`): what arrives later
 # finds no order.
 _HORIZON_SECONDS = 3 * 3600
-
+# Orders v2, `links`: "The API caller has 3 hours (default setting ...) from the time the order is created, to redirect
+# your payer." So long a page can be reached; a longer window would promise one that is gone.
+_LONGEST_WINDOW_SECONDS = 3 * 3600
 
 # Of ours (developer.paypal.com, currency codes): PayPal cannot be paid in Indian rupees.
 _CURRENCIES = frozenset({"EUR", "GBP", "JPY", "USD"})
@@ -54,6 +57,7 @@ class PayPalGateway:
         cancels_keys=False,
         key_life_seconds=_KEY_LIFE_SECONDS,
         horizon_seconds=_HORIZON_SECONDS,
+        longest_window_seconds=_LONGEST_WINDOW_SECONDS,
         currencies=_CURRENCIES,
     )
 
@@ -81,12 +85,15 @@ class PayPalGateway:
 
     def capture(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
         """Take what is held, all of it."""
-        deadline = Deadline(deadline_seconds)
+        deadline, wakefulness = Deadline(deadline_seconds), Wakefulness()
         order = self._order_of(request, amount_minor=request.amount_minor, deadline=deadline)
         if not isinstance(order, Order):
             return order
-        if not order.authorizations:
-            return self._no_state(order)
+        seen = judge(order, is_hosted=None)
+        if isinstance(seen, InDoubt) or (isinstance(seen, Captured) and order.authorizations):
+            return seen  # What was held is taken, all of it: an earlier call of this capture did it.
+        if not isinstance(seen, Authorized):
+            return answers.in_no_state(seen, reference=order.id)
         body = {
             "amount": wording.money(amount_minor=request.amount_minor, currency=request.currency),
             "final_capture": True,
@@ -96,7 +103,10 @@ class PayPalGateway:
             deadline=deadline,
             body=body,
             key=request.idempotency_key,
+            wakefulness=wakefulness,
         )
+        if isinstance(result, Refused) and wakefulness.has_slept:
+            return NeverSent(code=FailureCode.STALE_CHECK, detail=wakefulness.worded)
         return reading.read(result, partial(answers.read_capture, request=request, reference=order.reference))
 
     def void(self, request: ActRequest, *, deadline_seconds: float) -> Outcome:
@@ -170,6 +180,7 @@ class PayPalGateway:
     # A charge
 
     def _begin(self, request: ChargeRequest, intent: Intent, *, deadline: Deadline) -> Outcome:
+        wakefulness = Wakefulness()
         order_id = self._open(request, intent, deadline=deadline)
         if not isinstance(order_id, str):
             return order_id
@@ -185,11 +196,25 @@ class PayPalGateway:
             deadline=deadline,
             body=wording.payment(request),
             key=request.idempotency_key,
+            wakefulness=wakefulness,
         )
-        if isinstance(result, Answer) and answers.asks_to_look_again(result):
-            return _opened(self._see(asked, deadline=deadline), order_id)
+        if isinstance(result, Refused) and wakefulness.has_slept:
+            return NeverSent(code=FailureCode.STALE_CHECK, detail=wakefulness.worded)
+        if isinstance(result, Answer) and answers.leaves_open(result):
+            return _opened(self._see_refused(result, asked=asked, deadline=deadline), order_id)
         outcome = reading.read(result, partial(answers.read_paying, asked=asked))
         return replace(outcome, reference=order_id) if isinstance(outcome, InDoubt) else outcome
+
+    def _see_refused(
+        self, answer: Answer, *, asked: Asked, deadline: Deadline
+    ) -> ChargeSeen | NotFound | InDoubt | NeverSent:
+        """Look at an order after a refusal to pay it that says too little. Unpaid, it may still become paid."""
+        order = self._fetch(asked, deadline=deadline)
+        if not isinstance(order, Order):
+            return order
+        if order.is_unpaid and order.intent is order.made_for:
+            return answers.read_unpaid(answer, order)
+        return judge(order, is_hosted=asked.is_hosted)
 
     def _open(self, request: ChargeRequest, intent: Intent, *, deadline: Deadline) -> str | Outcome:
         result = self._client.call(
@@ -263,8 +288,18 @@ class PayPalGateway:
             case _:
                 return order
 
-    def _act(self, path: str, *, deadline: Deadline, body: Body | None = None, key: str | None = None) -> CallResult:
-        return self._client.call("POST", f"/v2/payments/{path}", deadline=deadline, body=body, key=key)
+    def _act(
+        self,
+        path: str,
+        *,
+        deadline: Deadline,
+        body: Body | None = None,
+        key: str | None = None,
+        wakefulness: Wakefulness | None = None,
+    ) -> CallResult:
+        return self._client.call(
+            "POST", f"/v2/payments/{path}", deadline=deadline, body=body, key=key, wakefulness=wakefulness
+        )
 
     def _bar(self, order: Order, request: ActRequest, *, deadline: Deadline) -> Outcome:
         result = self._client.call(

@@ -3,10 +3,12 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import quote
 
 from payments.gateways.deadline import Deadline
+from payments.gateways.paypal.wakefulness import Wakefulness
 from payments.gateways.reading import content, is_text
 from payments.gateways.tokens import Token, TokenCache
 from payments.gateways.transport import Answer, Broken, CallResult, Refused, Transport
@@ -28,32 +30,51 @@ class Client:
         self._tokens: TokenCache[Answer | Refused] = TokenCache(self._fetch_token)
 
     def call(
-        self, method: str, path: str, *, deadline: Deadline, body: Body | bytes | None = None, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        deadline: Deadline,
+        body: Body | bytes | None = None,
+        key: str | None = None,
+        wakefulness: Wakefulness | None = None,
     ) -> CallResult:
         """Send one request; first fetch a token if there is none.
 
         What PayPal answers with a 401 was not let in and did nothing: it is asked once more, with a new token. Without
-        a token nothing was sent, which is `Refused`; but the answer to wrong credentials is given as it came.
+        a token nothing was sent, which is `Refused`; but the answer to wrong credentials is given as it came. With
+        `wakefulness` a request that would leave after the machine slept is not sent, which is `Refused` too.
         """
         token = self._token(deadline)
         if not isinstance(token, str):
             return token
-        result = self._send(method, path, deadline=deadline, body=body, key=key, token=token)
+        send = partial(self._send, method, path, deadline=deadline, body=body, key=key, wakefulness=wakefulness)
+        result = send(token=token)
         if not isinstance(result, Answer) or result.status != HTTPStatus.UNAUTHORIZED or not content(result):
             return result  # A 401 that is not PayPal's, of some proxy in between, says nothing of what PayPal did.
         self._tokens.drop(token)
         token = self._token(deadline)
-        if not isinstance(token, str):
-            return result  # It says more than that nothing was sent.
-        return self._send(method, path, deadline=deadline, body=body, key=key, token=token)
+        if isinstance(token, Answer):
+            return result  # PayPal does not know our credentials: the first refusal says where, and as much.
+        return send(token=token) if isinstance(token, str) else token
 
     def close(self) -> None:
         """Let go of every connection."""
         self._transport.close()
 
     def _send(
-        self, method: str, path: str, *, deadline: Deadline, body: Body | bytes | None, key: str | None, token: str
+        self,
+        method: str,
+        path: str,
+        *,
+        deadline: Deadline,
+        body: Body | bytes | None,
+        key: str | None,
+        wakefulness: Wakefulness | None,
+        token: str,
     ) -> CallResult:
+        if wakefulness is not None and wakefulness.has_slept:
+            return Refused(wakefulness.worded)
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         if method != "GET":
             headers["Content-Type"] = "application/json"

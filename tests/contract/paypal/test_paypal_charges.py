@@ -17,6 +17,7 @@ from payments.domain.outcomes import (
     Undone,
 )
 from payments.gateways.deadline import Deadline
+from payments.gateways.paypal.adapter import PayPalGateway
 from tests.contract.paypal.asking import (
     AMOUNT_MINOR,
     KEY,
@@ -30,6 +31,13 @@ from tests.contract.paypal.bench import BENCH
 from tests.contract.sandbox_server import SandboxProcess
 
 C = FailureCode
+
+
+def test_what_it_can_do_is_declared() -> None:
+    can = PayPalGateway.capabilities
+    assert (can.authorizes, can.cancels_keys, can.takes_window) == (True, False, False)
+    # As long as PayPal keeps an order whose customer never came; and a key outlives every window.
+    assert can.longest_window_seconds == 3 * 3600 < can.key_life_seconds
 
 
 def test_money_is_held_then_taken(sandbox: SandboxProcess, paying: Paying) -> None:
@@ -94,7 +102,7 @@ def test_a_hold_is_let_go_of_once(sandbox: SandboxProcess, paying: Paying) -> No
     assert paying.void(order, key="again") == Undone(Undoing.VOIDED, order)
     assert paying.look_up(order) == Undone(Undoing.VOIDED, order)
     late = paying.capture(order)
-    assert late == Declined(C.ALREADY_DONE, "AUTHORIZATION_VOIDED", order)
+    assert late == Declined(C.ALREADY_DONE, "undone", order)
     assert sandbox.operations() == [("authorize", AMOUNT_MINOR), ("void", AMOUNT_MINOR)]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from payments.domain.failures import FailureCode
 from payments.domain.outcomes import Authorized, Declined, InDoubt, NeverSent
-from tests.contract.paypal.asking import Paying, order_of
+from tests.contract.paypal.asking import Paying, charge_request, order_of
 from tests.contract.recording import Recorder
 from tests.contract.sandbox_server import API_KEY, SandboxProcess
 
@@ -98,10 +98,26 @@ def test_a_token_of_unknown_life_is_used_once(heard: Paying, recorder: Recorder)
     assert fetched(recorder) > 1
 
 
-def test_an_act_without_a_token_was_never_sent(heard: Paying, recorder: Recorder) -> None:
-    order = order_of(heard.authorize())
+def test_a_refusal_without_another_token_was_never_let_in(
+    sandbox: SandboxProcess, heard: Paying, recorder: Recorder
+) -> None:
+    recorder.instead["/authorize"] = [UNAUTHORIZED]
+    recorder.instead[TOKEN] = []
+    order = order_of(heard.charge(charge_request(key="other")))  # There is a token now.
     recorder.instead[TOKEN] = [(500, b"{}")]
+    seen = heard.authorize()
+    assert isinstance(seen, NeverSent)
+    assert seen.code is C.GATEWAY_UNREACHABLE
+    assert sandbox.operations() == [("charge", 1250)]
     recorder.instead[order] = [UNAUTHORIZED]
+    recorder.instead[TOKEN] = [(503, b"")]
+    assert isinstance(heard.look_up(order), NeverSent)
+
+
+def test_a_refusal_stands_where_the_credentials_are_refused_too(heard: Paying, recorder: Recorder) -> None:
+    order = order_of(heard.authorize())
+    recorder.instead[order] = [UNAUTHORIZED]
+    recorder.instead[TOKEN] = [(401, b'{"error":"invalid_client"}')]
     seen = heard.look_up(order)
     assert isinstance(seen, InDoubt)
     assert seen.code is C.CONFIGURATION
