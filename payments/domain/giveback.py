@@ -15,6 +15,7 @@ from payments.domain.outcomes import (
     Outcome,
     Pending,
     Several,
+    Undoing,
     Undone,
 )
 
@@ -30,6 +31,7 @@ class Situation:
     may_repeat: bool  # The gateway still knows the key, or an earlier call can no longer be on its way.
     is_first: bool  # Nothing that moves money was sent under its key before.
     is_absence_proven: bool
+    may_still_land: bool  # A charge that was sent may be executed yet, although what is there was let go.
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def _seen(seen: Captured | Authorized | Pending | Undone, s: Situation) -> Verdi
     if s.reference and seen.reference != s.reference:
         # Another charge, or a key that is barred: neither says anything of this one.
         return Verdict(AskLater(FailureCode.KEY_MISMATCH))
+    if isinstance(seen, Undone) and s.may_still_land and seen.how is not Undoing.REFUNDED:
+        return Verdict(AskLater(FailureCode.GATEWAY_TIMEOUT))
     if isinstance(seen, Undone):
         return Verdict(Finish(seen.how))
     if not s.reference:

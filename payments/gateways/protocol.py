@@ -93,6 +93,7 @@ class Capabilities:
     takes_window: bool = False  # It ends an unpaid payment by itself when the window that it is told is over.
     takes_tokens: bool = True  # It charges a token of a card or account.
     hosts_pages: bool = True  # It has a page of its own for customers.
+    voids_are_final: bool = True  # What was let go cannot be charged by a request that was on its way.
     currencies: frozenset[str] | None = None  # That it takes; None: all that we know.
 
 

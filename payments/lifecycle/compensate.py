@@ -20,7 +20,7 @@ from payments.domain.clock import Reading
 from payments.domain.compensations import CompensationKind, CompensationState
 from payments.domain.failures import FailureCode
 from payments.domain.giveback import AskLater, CallAgain, Finish, TryLater
-from payments.domain.outcomes import NotFound, Operation, Outcome, Undoing
+from payments.domain.outcomes import BEGINS_CHARGE, NotFound, Operation, Outcome, Undoing
 from payments.failpoints import reach
 from payments.gateways import registry
 from payments.gateways.protocol import ActRequest, GatewayRequest
@@ -234,7 +234,16 @@ def _situation(row: Compensation, *, outcome: Outcome, now: datetime) -> givebac
         may_repeat=is_known or now >= acts["last"] + longest,
         is_first=not row.gateway_calls.exclude(operation=Operation.LOOK_UP).exclude(outcome="never_sent").exists(),
         is_absence_proven=isinstance(outcome, NotFound) and negatives.count() >= NEGATIVES_NEEDED,
+        may_still_land=_may_still_land(row, since=now - longest),
     )
+
+
+def _may_still_land(row: Compensation, *, since: datetime) -> bool:
+    """Tell whether a charge may come to be after it was let go: sent not longer ago, and never answered."""
+    if registry.gateway(row.gateway).capabilities.voids_are_final:
+        return False
+    charges = row.attempt.gateway_calls.filter(operation__in=[*BEGINS_CHARGE, Operation.CAPTURE])
+    return charges.filter(started_at__gt=since, outcome__in=["", "in_doubt"]).exists()
 
 
 def _apply(step: giveback.Step, *, row: Compensation, order: Order, reading: Reading) -> Call | None:

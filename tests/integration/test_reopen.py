@@ -1,6 +1,7 @@
 """A charge that was given back, and that the gateway shows standing again: let go once more, or put before a person."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from django.contrib.auth.models import User
@@ -9,6 +10,7 @@ from pytest_django import Settings
 from payments import invariants, lifecycle
 from payments.domain.outcomes import Authorized, Captured, Operation, Outcome, Several, Undoing, Undone
 from payments.gateways import registry
+from payments.gateways.sandbox.adapter import SandboxGateway
 from payments.gateways.sandbox.webhooks import sign
 from payments.lifecycle.compensate import NotTaken
 from payments.lifecycle.hear import _begin_question
@@ -109,3 +111,19 @@ def test_one_of_several_charges_is_found_among_them(attempt: PaymentAttempt, san
     seen(attempt, Several(charges=(others, Captured(row.charge_reference))))
     assert state_of(row) == "needs_review"
     assert Operation.LOOK_UP in {call.operation for call in attempt.gateway_calls.all()}
+
+
+def test_where_a_void_is_not_final_it_is_looked_at_again_when_nothing_can_land_any_more(
+    attempt: PaymentAttempt, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SandboxGateway, "capabilities", replace(SandboxGateway.capabilities, voids_are_final=False))
+    sandbox.behave("reset_after", operation="authorize", times=1)
+    assert lifecycle.charge_attempt(attempt_id=attempt.id) == "in_doubt"
+    doubts.close_window(attempt.id, seconds_ago=330)
+    assert doubts.resolve(attempt) == "expired"
+    row = doubts.the_compensation(attempt)
+    assert [give_back(row), give_back(row)] == ["in_doubt", "in_doubt"]
+    assert sandbox.operations() == LET_GO
+    doubts.age_calls(attempt, hours=30)
+    assert give_back(row) == "done"
+    assert sandbox.operations() == LET_GO

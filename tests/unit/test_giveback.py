@@ -41,6 +41,7 @@ CALLED = Situation(
     may_repeat=True,
     is_first=True,
     is_absence_proven=False,
+    may_still_land=False,
 )
 ASKED = replace(CALLED, state=S.IN_DOUBT)
 VOID_CALLED, VOID_ASKED = replace(CALLED, kind=K.VOID), replace(ASKED, kind=K.VOID)
@@ -75,9 +76,9 @@ RECORDED_IN = (S.CALLING, S.IN_DOUBT)
 
 def situations() -> list[Situation]:
     return [
-        Situation(kind, state, reference, 100, may_repeat, first, absence)
-        for kind, state, reference, may_repeat, first, absence in product(
-            K, RECORDED_IN, ("", "ch_1"), FLAGS, FLAGS, FLAGS
+        Situation(kind, state, reference, 100, may_repeat, first, absence, landing)
+        for kind, state, reference, may_repeat, first, absence, landing in product(
+            K, RECORDED_IN, ("", "ch_1"), FLAGS, FLAGS, FLAGS, FLAGS
         )
         if reference or kind is K.VOID
     ]
@@ -151,6 +152,16 @@ def test_it_is_called_again_only_after_it_was_asked_about_and_while_that_is_safe
             assert s.state is S.IN_DOUBT, (outcome, s)
             assert s.may_repeat, (outcome, s)
             assert isinstance(outcome, Captured | Authorized | Pending | Several), (outcome, s)
+
+
+@pytest.mark.parametrize("how", [Undoing.VOIDED, Undoing.EXPIRED, Undoing.BARRED])
+def test_what_was_let_go_is_asked_about_for_as_long_as_a_charge_may_land(how: Undoing) -> None:
+    for s in (VOID_CALLED, VOID_ASKED, BY_KEY_CALLED, BY_KEY_ASKED):
+        undone = Undone(how, s.reference or None)
+        assert reduce(undone, s) == Verdict(Finish(how))
+        assert reduce(undone, replace(s, may_still_land=True)) == Verdict(AskLater(F.GATEWAY_TIMEOUT))
+    refunded = Undone(Undoing.REFUNDED, "ch_1")
+    assert reduce(refunded, replace(VOID_ASKED, may_still_land=True)) == Verdict(Finish(Undoing.REFUNDED))
 
 
 def test_what_is_owed_instead_names_its_charge() -> None:

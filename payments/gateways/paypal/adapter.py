@@ -58,6 +58,8 @@ class PayPalGateway:
         key_life_seconds=_KEY_LIFE_SECONDS,
         horizon_seconds=_HORIZON_SECONDS,
         longest_window_seconds=_LONGEST_WINDOW_SECONDS,
+        # An order cannot be ended, only be made one that nobody pays; PayPal says nothing of a payment that was begun.
+        voids_are_final=False,
         currencies=_CURRENCIES,
     )
 
