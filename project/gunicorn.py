@@ -5,6 +5,8 @@ import socket
 import struct
 from typing import Any
 
+from gunicorn.workers import gthread
+
 bind = f"{os.environ.get('WEB_ADDRESS') or '127.0.0.1'}:{os.environ.get('WEB_PORT') or '8000'}"
 worker_class = "gthread"
 workers = 2
@@ -25,6 +27,11 @@ limit_request_field_size = 8190
 # How long one read from, or one write to, a client may take. gunicorn has no such limit for threads: a client that
 # stops in the middle of a request would keep one for good.
 CLIENT_WAIT_SECONDS = 10
+
+# gunicorn gives each new connection a thread, which waits for its first bytes: 5 s, unless this is changed, for which
+# there is no setting. Browsers open connections that they may need later, and some dozens of them took every thread.
+# What says nothing for so long is left to the one thread that watches all idle connections.
+gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.1
 
 
 def when_ready(server: Any) -> None:

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -77,6 +78,16 @@ def exchange(port: int, *parts: bytes, ends_writing: bool = False) -> list[int]:
         except ConnectionError:
             pass  # It may close while we still send.
     return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
+
+
+def test_connections_that_say_nothing_keep_no_thread(port: int) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(16):  # Four for each thread; by gunicorn's own rule each would keep it for 5 s.
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        connection.sendall(request)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 CLOSE = b"Connection: close\r\n"
