@@ -14,7 +14,6 @@ from pytest_django import Settings
 from payments import clocks, lifecycle
 from payments.gateways import registry
 from payments.gateways.sandbox.webhooks import sign
-from payments.lifecycle.calls import question
 from payments.models import GatewayCall, PaymentAttempt, StockItem, WebhookEvent
 from tests import doubts, factories
 from tests.contract.sandbox_server import API_KEY, SandboxProcess
@@ -210,26 +209,6 @@ def test_a_gateway_that_nobody_knows_or_that_has_no_secret_is_not_found(
     problem(send(event(attempt), secret=""), 404, "not_found")
     settings.PAYMENT_GATEWAYS = {}
     problem(send(event(attempt)), 404, "not_found")
-
-
-@pytest.mark.parametrize(("kind", "ending"), [("charge.captured", None), ("charge.declined", "asked")])
-def test_that_nothing_is_found_does_not_settle_word_of_money(
-    attempt: PaymentAttempt, sandbox: SandboxProcess, kind: str, ending: str | None
-) -> None:
-    sandbox.reset()  # As a search sees it that is behind.
-    send(event(attempt, kind=kind))
-    assert apply(the_event()) == ending
-    assert GatewayCall.objects.get(operation="look_up").outcome == "not_found"
-
-
-def test_the_charge_that_an_event_names_is_asked_about(attempt: PaymentAttempt, sandbox: SandboxProcess) -> None:
-    sandbox.settle(attempt.gateway_reference, "pay")
-    assert resolve(attempt) == "succeeded"
-    send(event(attempt).replace(attempt.gateway_reference.encode(), b"ch_other"))
-    assert apply(the_event()) == "asked"
-    attempt.refresh_from_db()
-    asked_last = GatewayCall.objects.filter(operation="look_up").latest("started_at")
-    assert asked_last.request_hash == question(attempt, charge_reference="ch_other").request_hash
 
 
 @pytest.mark.parametrize("reference", ["pay_0198f0c2e4b27c3a9d1e5f60718293a4", "order-1"])

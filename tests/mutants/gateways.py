@@ -92,7 +92,7 @@ GATEWAYS = (
         "payments/lifecycle/hear.py",
         "_NO_ANSWERS_TO_MONEY if row.tells == Tells.MONEY else _NO_ANSWERS",
         "_NO_ANSWERS",
-        ("tests/integration/test_webhooks.py",),
+        ("tests/integration/test_event_questions.py",),
     ),
     Mutant(
         "a charge that lands after it was let go is waited for nowhere",
