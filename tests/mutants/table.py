@@ -42,8 +42,8 @@ MUTANTS = (
     Mutant(
         "a repeat has a new key",
         "payments/lifecycle/calls.py",
-        "    return ChargeRequest(\n        idempotency_key=attempt.public_id,",
-        '    return ChargeRequest(\n        idempotency_key=f"{attempt.public_id}-{attempt.fence}",',
+        "    request = ChargeRequest(\n        idempotency_key=attempt.public_id,",
+        '    request = ChargeRequest(\n        idempotency_key=f"{attempt.public_id}-{attempt.fence}",',
         ("tests/integration/test_charge.py", "tests/integration/test_resolve.py"),
     ),
     Mutant(
