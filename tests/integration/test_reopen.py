@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from payments import invariants, lifecycle
-from payments.domain.outcomes import Authorized, Captured, Operation, Outcome, Several, Undoing, Undone
+from payments.domain.outcomes import Authorized, Captured, Outcome, Several, Undoing, Undone
 from payments.gateways import registry
 from payments.gateways.sandbox.adapter import SandboxGateway
 from payments.gateways.sandbox.webhooks import sign
@@ -110,7 +110,6 @@ def test_one_of_several_charges_is_found_among_them(attempt: PaymentAttempt, san
     others = Undone(how=Undoing.VOIDED, reference="ch_other")
     seen(attempt, Several(charges=(others, Captured(row.charge_reference))))
     assert state_of(row) == "needs_review"
-    assert Operation.LOOK_UP in {call.operation for call in attempt.gateway_calls.all()}
 
 
 def test_where_a_void_is_not_final_it_is_looked_at_again_when_nothing_can_land_any_more(
